@@ -1,0 +1,1 @@
+//! Plans, checks and the runner.
