@@ -1,0 +1,150 @@
+//! How user keys, versions and region states lie in the engine.
+//!
+//! Data keys begin with `z`, followed by the user key escaped so that order is kept and no key is a prefix of another,
+//! followed, for versions, by the timestamp's complement, so that the newest version comes first. Everything that
+//! belongs to a store rather than to its users begins with `\x01` and lives in the family `raft`.
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use crate::region::RegionId;
+
+const DATA: u8 = b'z';
+const LOCAL: u8 = 1;
+
+/// The first byte of all data keys.
+pub const DATA_START: &[u8] = b"z";
+/// The end of all data keys.
+pub const DATA_END: &[u8] = b"{";
+
+fn put_escaped(out: &mut BytesMut, user_key: &[u8]) {
+    out.put_u8(DATA);
+    for &byte in user_key {
+        out.put_u8(byte);
+        if byte == 0 {
+            out.put_u8(0xff);
+        }
+    }
+}
+
+/// Where a region's data begins: the bound for the user key `start`, inclusive.
+pub fn range_start(start: &[u8]) -> Bytes {
+    let mut out = BytesMut::with_capacity(start.len() + 2);
+    put_escaped(&mut out, start);
+    out.freeze()
+}
+
+/// Where a region's data ends: the bound for the user key `end`, exclusive; empty means the end of all data.
+pub fn range_end(end: &[u8]) -> Bytes {
+    if end.is_empty() { Bytes::from_static(DATA_END) } else { range_start(end) }
+}
+
+/// All versions of a user key begin with this.
+pub fn data_key(user_key: &[u8]) -> Bytes {
+    let mut out = BytesMut::with_capacity(user_key.len() + 4);
+    put_escaped(&mut out, user_key);
+    out.put_slice(&[0, 1]);
+    out.freeze()
+}
+
+/// One version of a user key. Newer versions sort first.
+pub fn version_key(user_key: &[u8], timestamp: u64) -> Bytes {
+    let mut out = BytesMut::with_capacity(user_key.len() + 12);
+    put_escaped(&mut out, user_key);
+    out.put_slice(&[0, 1]);
+    out.put_u64(!timestamp);
+    out.freeze()
+}
+
+/// The bound behind the oldest version of a user key.
+pub fn versions_end(user_key: &[u8]) -> Bytes {
+    let mut out = BytesMut::with_capacity(user_key.len() + 4);
+    put_escaped(&mut out, user_key);
+    out.put_slice(&[0, 2]);
+    out.freeze()
+}
+
+/// The user key and timestamp of a version key; `None` when it is not one.
+pub fn parse_version(key: &[u8]) -> Option<(Bytes, u64)> {
+    let (body, stamp) = key.split_at_checked(key.len().checked_sub(8)?)?;
+    let body = body.strip_prefix(&[DATA])?.strip_suffix(&[0, 1])?;
+    let mut user_key = BytesMut::with_capacity(body.len());
+    let mut bytes = body.iter();
+    while let Some(&byte) = bytes.next() {
+        if byte == 0 && bytes.next() != Some(&0xff) {
+            return None;
+        }
+        user_key.put_u8(byte);
+    }
+    Some((user_key.freeze(), !u64::from_be_bytes(stamp.try_into().ok()?)))
+}
+
+fn local(region: RegionId, suffix: u8) -> Bytes {
+    let mut out = BytesMut::with_capacity(11);
+    out.put_slice(&[LOCAL, 3]);
+    out.put_u64(region);
+    out.put_u8(suffix);
+    out.freeze()
+}
+
+/// Where a region's state (range, peers, Normal, Applying, Tombstone) is kept.
+pub fn region_state(region: RegionId) -> Bytes {
+    local(region, 1)
+}
+
+/// Where a region's applied state (applied index, truncated index and term) is kept.
+pub fn apply_state(region: RegionId) -> Bytes {
+    local(region, 2)
+}
+
+/// Where the raft state of a snapshot that is being applied is kept, until the raft log has it.
+pub fn snapshot_raft_state(region: RegionId) -> Bytes {
+    local(region, 3)
+}
+
+/// All states of all regions of a store lie between these.
+pub fn all_region_states() -> (Bytes, Bytes) {
+    (Bytes::from_static(&[LOCAL, 3]), Bytes::from_static(&[LOCAL, 4]))
+}
+
+/// The region and kind (1 region, 2 apply, 3 snapshot raft state) of a key made by this module.
+pub fn parse_local(key: &[u8]) -> Option<(RegionId, u8)> {
+    let rest = key.strip_prefix(&[LOCAL, 3])?;
+    let (id, suffix) = rest.split_at_checked(8)?;
+    let [suffix] = suffix else { return None };
+    Some((u64::from_be_bytes(id.try_into().ok()?), *suffix))
+}
+
+/// Where a store keeps who it is.
+pub fn store_ident() -> Bytes {
+    Bytes::from_static(&[LOCAL, 1])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_keep_order_and_parse_back() {
+        let keys: [&[u8]; 6] = [b"", b"\0", b"\0a", b"a", b"a\0", b"ab"];
+        let mut all = Vec::new();
+        for key in keys {
+            for stamp in [9, 3, 1] {
+                let encoded = version_key(key, stamp);
+                assert_eq!(parse_version(&encoded), Some((Bytes::copy_from_slice(key), stamp)));
+                assert!(encoded >= data_key(key) && encoded < versions_end(key));
+                assert!(encoded >= range_start(key));
+                all.push(encoded);
+            }
+        }
+        assert!(all.is_sorted(), "{all:?}");
+        assert!(range_end(b"a") > version_key(b"\0zz", 0) && range_end(b"a") <= version_key(b"a", u64::MAX));
+    }
+
+    #[test]
+    fn local_keys_parse_back() {
+        assert_eq!(parse_local(&apply_state(7)), Some((7, 2)));
+        assert_eq!(parse_local(&version_key(b"x", 1)), None);
+        let (start, end) = all_region_states();
+        assert!(region_state(0) >= start && snapshot_raft_state(u64::MAX) < end);
+    }
+}

@@ -1,0 +1,3 @@
+//! The placement driver.
+
+pub mod fact;

@@ -1,0 +1,31 @@
+//! What the placement driver states.
+
+use std::sync::Arc;
+
+use crate::{
+    fact::Text,
+    region::{PeerId, Region, RegionId, StoreId},
+};
+
+crate::facts! { room "placement" wraps Placement;
+    /// The cluster exists from now on.
+    Bootstrapped "cluster-bootstrapped" { store: StoreId, region: RegionId }
+    /// The placement driver is up, with what it read back.
+    Started "placement-started" { stores: u64, regions: u64 }
+    /// A store's record was written.
+    StorePut "placement-store-put" { store: StoreId, address: Text, state: Text, release: Text }
+    /// A region heartbeat was newer than what was known.
+    RegionKnown "placement-region-known" { region: Arc<Region>, leader: PeerId, term: u64 }
+    /// Ids up to `upto` may be given out.
+    IdsReserved "placement-ids-reserved" { upto: u64 }
+    /// Timestamps up to `upto` may be given out.
+    TimestampsReserved "placement-timestamps-reserved" { upto: u64 }
+    /// An operator was made: `add-peer`, `remove-peer`, `transfer-leader`, `split`.
+    OperatorCreated "operator-created" { region: RegionId, kind: Text, store: StoreId }
+    /// An operator ended: `done`, `stale`, `timeout`, `refused`.
+    OperatorEnded "operator-ended" { region: RegionId, kind: Text, outcome: Text }
+    /// Ids were given out for a split.
+    SplitAsked "placement-split-asked" { region: RegionId, count: u64 }
+    /// A command of the operator of the cluster was taken or refused.
+    Commanded "placement-commanded" { command: Text, outcome: Text }
+}

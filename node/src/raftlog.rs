@@ -1,0 +1,3 @@
+//! The raft log: all regions of a store in one append stream.
+
+pub mod fact;

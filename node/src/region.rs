@@ -1,0 +1,99 @@
+//! Region, epoch, peer: the values that name a shard of the key space, and their rules. No I/O.
+
+use bytes::Bytes;
+
+/// Names a region for ever.
+pub type RegionId = u64;
+/// Names one replica of one region for ever; a removed peer's id never returns.
+pub type PeerId = u64;
+/// Names a store for ever.
+pub type StoreId = u64;
+
+/// Which generation of a region a request or a peer knows.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, prost::Message, serde::Serialize, serde::Deserialize)]
+pub struct Epoch {
+    /// Grows with every membership change.
+    #[prost(uint64, tag = "1")]
+    pub conf_ver: u64,
+    /// Grows with every change of the range: split, merge.
+    #[prost(uint64, tag = "2")]
+    pub version: u64,
+}
+
+/// What a peer is in its region's configuration.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, prost::Enumeration, serde::Serialize, serde::Deserialize,
+)]
+#[repr(i32)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    /// Votes and counts.
+    Voter = 0,
+    /// Receives the log, does not vote.
+    Learner = 1,
+    /// A voter only of the incoming half of a joint configuration.
+    IncomingVoter = 2,
+    /// A voter only of the outgoing half, to become a learner.
+    DemotingVoter = 3,
+}
+
+/// One replica of a region.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, prost::Message, serde::Serialize, serde::Deserialize)]
+pub struct Peer {
+    /// The replica's id.
+    #[prost(uint64, tag = "1")]
+    pub id: PeerId,
+    /// The store it lives on.
+    #[prost(uint64, tag = "2")]
+    pub store: StoreId,
+    /// Its role, a [`Role`] as a number.
+    #[prost(enumeration = "Role", tag = "3")]
+    pub role: i32,
+}
+
+/// A contiguous range of keys and its replicas.
+#[derive(Clone, PartialEq, Eq, Hash, prost::Message, serde::Serialize, serde::Deserialize)]
+pub struct Region {
+    /// The region's id.
+    #[prost(uint64, tag = "1")]
+    pub id: RegionId,
+    /// The first key, inclusive.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub start: Bytes,
+    /// The end, exclusive; empty means the end of the key space.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub end: Bytes,
+    /// The generation.
+    #[prost(message, required, tag = "4")]
+    pub epoch: Epoch,
+    /// The replicas. Empty for a peer that has not been initialised yet.
+    #[prost(message, repeated, tag = "5")]
+    pub peers: Vec<Peer>,
+}
+
+impl Region {
+    /// Whether `key` lies in the region's range.
+    pub fn contains(&self, key: &[u8]) -> bool {
+        key >= &self.start[..] && (self.end.is_empty() || key < &self.end[..])
+    }
+
+    /// Whether two regions share a key.
+    pub fn overlaps(&self, other: &Region) -> bool {
+        (self.end.is_empty() || other.start < self.end) && (other.end.is_empty() || self.start < other.end)
+    }
+
+    /// Whether the peer has its range and configuration: a new one gets them with its first snapshot.
+    pub fn is_initialized(&self) -> bool {
+        !self.peers.is_empty()
+    }
+
+    /// The replica on a store.
+    pub fn peer_on(&self, store: StoreId) -> Option<&Peer> {
+        self.peers.iter().find(|peer| peer.store == store)
+    }
+
+    /// The replica with an id.
+    pub fn peer(&self, id: PeerId) -> Option<&Peer> {
+        self.peers.iter().find(|peer| peer.id == id)
+    }
+}

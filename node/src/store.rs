@@ -1,0 +1,3 @@
+//! A store: its mailboxes, its start and stop.
+
+pub mod fact;
