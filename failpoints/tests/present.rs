@@ -291,7 +291,7 @@ fn a_name_stands_once_in_all_tables() {
 
 #[test]
 fn tables_carry_what_lists_print() {
-    assert!(failpoints::PRESENT);
+    const { assert!(failpoints::PRESENT) };
     assert_eq!(site::ASYNC.doc(), "In asynchronous code;\n `return` returns.");
     assert_eq!((site::SYNC.room(), site::SYNC.waits()), ("test", false));
 }
