@@ -1,1 +1,4 @@
 //! Plans, checks and the runner.
+
+pub mod plan;
+pub mod verdict;
