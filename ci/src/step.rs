@@ -1,0 +1,201 @@
+//! The steps of the check, in order, and their summary.
+//!
+//! A step that fails does not keep the next from running: one run tells all that is wrong. The cheap steps come first.
+
+use std::path::Path;
+use std::time::Instant;
+
+use clap::ValueEnum;
+
+use crate::cargo::cargo;
+use crate::finding::Finding;
+use crate::tree::Tree;
+use crate::{layers, production, style};
+
+/// The name of a step, as `--only` takes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Name {
+    /// The format of all sources.
+    Format,
+    /// What one file must be.
+    Style,
+    /// Which package and which room may name which.
+    Layers,
+    /// Clippy over everything.
+    Lints,
+    /// All tests.
+    Tests,
+    /// The tests of a build without points.
+    Absent,
+    /// The production build.
+    Production,
+}
+
+impl Name {
+    /// The name as it is written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Format => "format",
+            Self::Style => "style",
+            Self::Layers => "layers",
+            Self::Lints => "lints",
+            Self::Tests => "tests",
+            Self::Absent => "absent",
+            Self::Production => "production",
+        }
+    }
+}
+
+/// One step.
+pub struct Step {
+    /// Its name.
+    pub name: Name,
+    /// What it checks, for `--list`.
+    pub what: &'static str,
+    run: fn(&Path) -> anyhow::Result<Count>,
+}
+
+/// What passed and what failed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Count {
+    passed: usize,
+    failed: usize,
+}
+
+impl Count {
+    /// A step that counts as one.
+    fn one(passed: bool) -> Self {
+        Self { passed: usize::from(passed), failed: usize::from(!passed) }
+    }
+}
+
+/// All steps, in order.
+pub const STEPS: [Step; 7] = [
+    Step { name: Name::Format, what: "cargo fmt --check", run: format },
+    Step {
+        name: Name::Style,
+        what: "head comments, file lengths, file names, nothing unfinished, unsafe in one room",
+        run: style,
+    },
+    Step { name: Name::Layers, what: "which package and which room may name which", run: layers },
+    Step { name: Name::Lints, what: "clippy over the workspace, warnings are errors", run: lints },
+    Step { name: Name::Tests, what: "all tests of the workspace, with points", run: tests },
+    Step { name: Name::Absent, what: "the tests of failpoints and node in a build without points", run: absent },
+    Step { name: Name::Production, what: "the node built alone holds no site and no defect", run: production },
+];
+
+/// Runs the steps named in `only`, or all, and prints a summary. Whether all passed.
+pub fn run(root: &Path, only: &[Name]) -> anyhow::Result<bool> {
+    let mut total = Count::default();
+    let mut lines = Vec::new();
+    for step in STEPS.iter().filter(|step| only.is_empty() || only.contains(&step.name)) {
+        println!("== {}: {}", step.name.as_str(), step.what);
+        let started = Instant::now();
+        let count = match (step.run)(root) {
+            Ok(count) => count,
+            Err(error) => {
+                println!("{} could not be checked: {error:#}", step.name.as_str());
+                Count::one(false)
+            }
+        };
+        total.passed += count.passed;
+        total.failed += count.failed;
+        let verdict = if count.failed == 0 { "ok" } else { "FAILED" };
+        lines.push(format!("{:<12}{verdict:<8}{:>4} s", step.name.as_str(), started.elapsed().as_secs()));
+    }
+    println!("\n{}", lines.join("\n"));
+    println!("{} passed, {} failed", total.passed, total.failed);
+    Ok(total.failed == 0)
+}
+
+fn format(root: &Path) -> anyhow::Result<Count> {
+    let formatted = cargo(root, &["fmt", "--all", "--check"], |_| ())?;
+    if !formatted {
+        println!("remedy: cargo fmt --all");
+    }
+    Ok(Count::one(formatted))
+}
+
+fn style(root: &Path) -> anyhow::Result<Count> {
+    Ok(report(&style::check(&Tree::read(root)?)))
+}
+
+fn layers(root: &Path) -> anyhow::Result<Count> {
+    Ok(report(&layers::check(&Tree::read(root)?)))
+}
+
+fn lints(root: &Path) -> anyhow::Result<Count> {
+    let arguments = ["clippy", "--workspace", "--all-targets", "--profile", "sim", "--", "-D", "warnings"];
+    Ok(Count::one(cargo(root, &arguments, |_| ())?))
+}
+
+fn tests(root: &Path) -> anyhow::Result<Count> {
+    count_tests(root, &["test", "--workspace", "--profile", "sim", "--no-fail-fast"])
+}
+
+fn absent(root: &Path) -> anyhow::Result<Count> {
+    count_tests(root, &["test", "-p", "failpoints", "-p", "node", "--profile", "sim", "--no-fail-fast"])
+}
+
+fn production(root: &Path) -> anyhow::Result<Count> {
+    let wrong = production::check(root)?;
+    for line in &wrong {
+        println!("{line}");
+    }
+    Ok(Count::one(wrong.is_empty()))
+}
+
+fn report(findings: &[Finding]) -> Count {
+    for finding in findings {
+        println!("{finding}");
+    }
+    Count::one(findings.is_empty())
+}
+
+/// Runs tests and counts each; a run that fails without a failed test, as when it does not build, counts as one failure.
+fn count_tests(root: &Path, arguments: &[&str]) -> anyhow::Result<Count> {
+    let mut count = Count::default();
+    let succeeded = cargo(root, arguments, |line| {
+        if let Some(result) = test_result(line) {
+            count.passed += result.passed;
+            count.failed += result.failed;
+        }
+    })?;
+    if !succeeded && count.failed == 0 {
+        count.failed = 1;
+    }
+    if succeeded && count.passed == 0 {
+        println!("no test ran; remedy: look at the command above");
+        count.failed = 1;
+    }
+    Ok(count)
+}
+
+/// Reads `test result: ok. 5 passed; 0 failed; …`.
+fn test_result(line: &str) -> Option<Count> {
+    let (_, numbers) = line.strip_prefix("test result: ")?.split_once(". ")?;
+    let number = |what: &str| {
+        let part = numbers.split("; ").find_map(|part| part.strip_suffix(what))?;
+        part.trim().parse::<usize>().ok()
+    };
+    Some(Count { passed: number("passed")?, failed: number("failed")? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn test_results_are_counted() {
+        let line = "test result: FAILED. 12 passed; 3 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.01s";
+        assert_eq!(test_result(line), Some(Count { passed: 12, failed: 3 }));
+        assert_eq!(test_result("running 5 tests"), None);
+        assert_eq!(test_result("test result: odd"), None);
+    }
+
+    #[test]
+    fn each_step_has_its_name_once() {
+        let names: Vec<_> = STEPS.iter().map(|step| step.name).collect();
+        assert_eq!(names, Name::value_variants());
+    }
+}
