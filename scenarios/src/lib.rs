@@ -1,4 +1,7 @@
 //! Plans, checks and the runner.
 
+pub mod catalog;
 pub mod plan;
+pub mod registry;
+pub mod run;
 pub mod verdict;

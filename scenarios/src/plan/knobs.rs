@@ -43,6 +43,17 @@ pub struct Row {
     pub most: KnobValue,
 }
 
+impl Row {
+    /// The least and the greatest value, as people read them.
+    pub fn range(&self) -> String {
+        let range = match (&self.least, &self.most) {
+            (KnobValue::Between(least), KnobValue::Between(most)) => format!("{} to {}", least.least, most.most),
+            (least, most) => format!("{least} to {most}"),
+        };
+        range.replace('"', "")
+    }
+}
+
 /// The value of a knob.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum KnobValue {
@@ -210,13 +221,7 @@ impl Knobs {
             let Row { default, least, most, .. } = &TABLE[row];
             let value = default.read_like(&spot)?;
             if !value.within(least, most) {
-                let range = match (least, most) {
-                    (KnobValue::Between(least), KnobValue::Between(most)) => {
-                        format!("{} to {}", least.least, most.most)
-                    }
-                    _ => format!("{least} to {most}"),
-                };
-                return Err(spot.wrong_value(format!("it should be in {}", range.replace('"', ""))));
+                return Err(spot.wrong_value(format!("it should be in {}", TABLE[row].range())));
             }
             set.insert(row, value);
         }
