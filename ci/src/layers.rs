@@ -78,6 +78,9 @@ const BANS: [Ban; 5] = [
 /// The one room of `scenarios` that knows both the machine room and the node.
 const ROOM: [&str; 2] = ["scenarios/src/room.rs", "scenarios/src/room/"];
 
+/// Names of `sim` that are values and no machinery: random streams, which generators and workloads draw from.
+const VALUES: [&str; 2] = ["Seed", "Stream"];
+
 /// All findings of a tree.
 pub fn check(tree: &Tree) -> Vec<Finding> {
     let mut found: Vec<Finding> = tree.manifests().flat_map(manifest).collect();
@@ -175,8 +178,11 @@ fn both(source: &Source, words: &[Placed<'_>]) -> Vec<Finding> {
     if !source.path.starts_with("scenarios/src/") || ROOM.iter().any(|room| source.path.starts_with(room)) {
         return Vec::new();
     }
-    let line_of = |name: &str| (0..words.len()).find(|at| is_crate(words, *at, name)).map(|at| words[at].line);
-    match (line_of("sim"), line_of("node")) {
+    let first = |name: &str, counts: &dyn Fn(usize) -> bool| {
+        (0..words.len()).find(|at| is_crate(words, *at, name) && counts(*at)).map(|at| words[at].line)
+    };
+    let is_value = |word: &Placed<'_>| matches!(word.word, Word::Name(name) if VALUES.contains(&name));
+    match (first("sim", &|at| !imported(&words[at + 1..]).into_iter().all(is_value)), first("node", &|_| true)) {
         (Some(line), Some(_)) => vec![Finding {
             path: source.path.clone(),
             line,
@@ -185,6 +191,18 @@ fn both(source: &Source, words: &[Placed<'_>]) -> Vec<Finding> {
         }],
         _ => Vec::new(),
     }
+}
+
+/// The names that follow a crate's name: `::A` gives `A`, `::{A, B}` gives `A` and `B`; of anything deeper, all words.
+fn imported<'a, 'b>(after: &'b [Placed<'a>]) -> Vec<&'b Placed<'a>> {
+    let is = |at: usize, word: &Word<'_>| after.get(at).is_some_and(|placed| placed.word == *word);
+    let end = if is(0, &Word::Path) && is(1, &Word::Sign('{')) {
+        after.iter().position(|placed| placed.word == Word::Sign('}')).unwrap_or(after.len())
+    } else {
+        after.len().min(2)
+    };
+    let names = after[..end].iter().filter(|placed| matches!(placed.word, Word::Name(_) | Word::Sign('*' | ';')));
+    names.collect()
 }
 
 #[cfg(test)]
@@ -204,6 +222,8 @@ mod tests {
             ("sim/tests/raft.rs", "use raft::Raft;"),
             ("scenarios/src/room/disk.rs", "use node::env::Disk;\nuse sim::Disk as Simulated;"),
             ("scenarios/src/cluster.rs", "use node::Store;\nuse crate::room::Room;"),
+            ("scenarios/src/workload.rs", "use node::Client;\nuse sim::Stream;\nuse sim::{Seed, Stream};"),
+            ("scenarios/src/run.rs", "use sim::World;\nuse sim::Stream;"),
             ("scenarios/src/check/raft.rs", "use node::Fact;\nlet room = 1;"),
             ("scenarios/reenact/src/main.rs", "use clap::Parser;\nuse scenarios::plan;"),
         ] {
@@ -242,6 +262,15 @@ mod tests {
             ("failpoints/src/a.rs", "use tokio::time;", 1, "names `tokio`"),
             ("scenarios/src/run.rs", "use clap::Parser;", 1, "names `clap`"),
             ("scenarios/src/run.rs", "use node::Store;\nuse sim::World;", 2, "names both `sim` and `node`"),
+            (
+                "scenarios/src/run.rs",
+                "use node::A;\nuse sim::Seed;\nuse sim::{Seed, World};",
+                3,
+                "names both `sim` and `node`",
+            ),
+            ("scenarios/src/run.rs", "use node::A;\nuse sim;", 2, "names both `sim` and `node`"),
+            ("scenarios/src/run.rs", "use node::A;\nuse sim::*;", 2, "names both `sim` and `node`"),
+            ("scenarios/src/run.rs", "use node::A;\nfn a(b: sim::disk::Disk) {}", 2, "names both `sim` and `node`"),
             ("scenarios/src/check/raft.rs", "use crate::room::Room;", 1, "names `room`"),
         ] {
             assert_eq!(problems(path, text), [(line, problem.to_owned())], "{path}");
