@@ -1,6 +1,8 @@
 //! Plans, checks and the runner.
 
 pub mod catalog;
+pub mod check;
+pub mod event;
 pub mod plan;
 pub mod registry;
 pub mod run;

@@ -1,0 +1,5 @@
+//! Promises that something comes about in the end.
+
+mod converges;
+
+pub use converges::CONVERGES;

@@ -1,0 +1,47 @@
+//! No process ends by a panic.
+//!
+//! A store that must not go on states its cause and exits. A panic is a state that its authors held to be impossible, and
+//! whatever the plan did to the process, no fault of the table excuses one. The site is the panic's place and words.
+//!
+//! Source: tikv#18030, tikv#2923.
+
+use super::super::{Check, Entry, Known, Violation};
+use crate::{
+    event::{Body, Event, Exit, Hall, RoomEvent},
+    verdict::Class,
+};
+
+/// The check's row.
+pub const NO_PANIC: Entry = Entry {
+    name: "no-panic",
+    family: "process",
+    class: Class::Crash,
+    property: "no process ends by a panic",
+    source: "tikv#18030, tikv#2923",
+    hears: &[Hall::Process],
+    make: || Box::new(NoPanic { exits: 0 }),
+};
+
+struct NoPanic {
+    exits: u64,
+}
+
+impl Check for NoPanic {
+    fn on(&mut self, event: &Event, known: &Known) -> Result<(), Violation> {
+        let Body::Room(RoomEvent::ProcessExited { cause }) = &event.body else { return Ok(()) };
+        self.exits += 1;
+        let Exit::Panicked { message, location } = cause else { return Ok(()) };
+        let line = message.as_str().lines().next().unwrap_or_default();
+        Err(Violation::new("panicked", format!("{} panicked at {location}: {message}", known.name(event.node)))
+            .at(&format!("{} {line}", file_of(location.as_str()))))
+    }
+
+    fn reached(&self) -> u64 {
+        self.exits
+    }
+}
+
+/// A location without line and column, which move with every change of the file.
+fn file_of(location: &str) -> &str {
+    location.split(".rs:").next().unwrap_or(location)
+}
