@@ -13,5 +13,6 @@ pub mod key;
 pub mod pd;
 pub mod raftlog;
 pub mod region;
+pub mod rpc;
 pub mod store;
 pub mod wire;

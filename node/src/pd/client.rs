@@ -1,0 +1,290 @@
+//! How stores and clients speak to the placement driver.
+//!
+//! Every request may be repeated, so a call is tried again after any failure of the connection, until a deadline. A
+//! new connection is made at most once an interval, whoever asks: many callers of a driver that is away do not storm
+//! it. A refusal by the driver is an answer and is never retried here.
+//!
+//! Timestamps are had in batches: whoever asks while a request is under way shares the next one, so that a timestamp
+//! is always given out after it was asked for.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use prost::Message;
+use tokio::sync::{Mutex, mpsc, oneshot};
+
+use crate::{
+    env::{Env, Instant},
+    region::{Region, RegionId, StoreId},
+    rpc::{self, CallError, Caller},
+    wire::placement::{
+        Answer, Ask, AskSplit, Bootstrap, ChildIds, Count, Id, Key, Located, Next, Nothing, Reason, Refusal,
+        RegionHeartbeat, Regions, Request, Response, SafePoint, Store, StoreHeartbeat,
+    },
+};
+
+/// At most so many waiting callers share one request for timestamps.
+const TIMESTAMPS_MAX: usize = 1024;
+
+/// How patient a client is.
+#[derive(Clone, Debug)]
+pub struct ClientOptions {
+    /// One attempt's limit.
+    pub attempt: Duration,
+    /// All attempts' limit.
+    pub deadline: Duration,
+    /// The pause after a failed attempt.
+    pub pause: Duration,
+    /// The least time from one connection's beginning to the next one's.
+    pub reconnect_min: Duration,
+}
+
+impl Default for ClientOptions {
+    fn default() -> ClientOptions {
+        ClientOptions {
+            attempt: Duration::from_secs(2),
+            deadline: Duration::from_secs(5),
+            pause: Duration::from_millis(100),
+            reconnect_min: Duration::from_millis(500),
+        }
+    }
+}
+
+/// Why the placement driver did not do what was asked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// It answered, and refused.
+    #[error("the placement driver refuses: {0}")]
+    Refused(String, Reason),
+    /// No answer within the deadline; the last attempt's failure.
+    #[error("the placement driver at {address} does not answer: {cause}")]
+    Unreachable {
+        /// Where it was looked for.
+        address: Arc<str>,
+        /// How the last attempt failed.
+        cause: String,
+    },
+    /// It answered with something that is no answer to what was asked.
+    #[error("the placement driver's answer does not fit the request {0}")]
+    Unfit(&'static str),
+}
+
+impl Error {
+    /// The reason of a refusal.
+    pub fn reason(&self) -> Option<Reason> {
+        match self {
+            Error::Refused(_, reason) => Some(*reason),
+            _ => None,
+        }
+    }
+}
+
+/// Speaks to the placement driver at one address. Cheap to clone; clones share one connection.
+#[derive(Clone)]
+pub struct Client {
+    link: Arc<Link>,
+    timestamps: mpsc::UnboundedSender<oneshot::Sender<Result<u64, Error>>>,
+}
+
+struct Link {
+    env: Env,
+    address: Arc<str>,
+    options: ClientOptions,
+    line: Mutex<Line>,
+}
+
+#[derive(Default)]
+struct Line {
+    caller: Option<Caller>,
+    begun: Option<Instant>,
+}
+
+macro_rules! answer {
+    ($self:ident, $ask:expr, $name:literal, $pattern:pat => $value:expr) => {
+        match $self.link.ask($ask).await? {
+            $pattern => Ok($value),
+            _ => Err(Error::Unfit($name)),
+        }
+    };
+}
+
+impl Client {
+    /// A client of the placement driver at `address`. Connects when it is first asked something.
+    pub fn new(env: &Env, address: &str, options: ClientOptions) -> Client {
+        let link = Arc::new(Link { env: env.clone(), address: address.into(), options, line: Mutex::default() });
+        let (timestamps, waiting) = mpsc::unbounded_channel();
+        env.spawn("timestamps", give_timestamps(Arc::clone(&link), waiting));
+        Client { link, timestamps }
+    }
+
+    /// Whether the cluster exists.
+    pub async fn is_bootstrapped(&self) -> Result<bool, Error> {
+        answer!(self, Ask::IsBootstrapped(Nothing {}), "is-bootstrapped", Answer::Truth(truth) => truth.yes)
+    }
+
+    /// Founds the cluster; refused with [`Reason::AlreadyBootstrapped`] when another store did.
+    pub async fn bootstrap(&self, store: Store, region: Region) -> Result<(), Error> {
+        answer!(self, Ask::Bootstrap(Bootstrap { store, region }), "bootstrap", Answer::Done(_) => ())
+    }
+
+    /// One id that was never given out.
+    pub async fn alloc_id(&self) -> Result<u64, Error> {
+        self.alloc_ids(1).await
+    }
+
+    /// The first of `count` consecutive ids that were never given out.
+    pub async fn alloc_ids(&self, count: u64) -> Result<u64, Error> {
+        answer!(self, Ask::AllocIds(Count { count }), "alloc-ids", Answer::Range(range) => range.first)
+    }
+
+    /// A timestamp above all that were given out before this call.
+    pub async fn timestamp(&self) -> Result<u64, Error> {
+        let (give, given) = oneshot::channel();
+        let gone =
+            || Error::Unreachable { address: Arc::clone(&self.link.address), cause: "the process is stopping".into() };
+        self.timestamps.send(give).map_err(|_| gone())?;
+        given.await.unwrap_or_else(|_| Err(gone()))
+    }
+
+    /// Registers a store or its new address or release.
+    pub async fn put_store(&self, store: Store) -> Result<(), Error> {
+        answer!(self, Ask::PutStore(store), "put-store", Answer::Done(_) => ())
+    }
+
+    /// A store's record, a tombstone's too. [`Reason::StoreNotFound`]: `invalid store ID 7, not found`.
+    pub async fn get_store(&self, id: StoreId) -> Result<Store, Error> {
+        answer!(self, Ask::GetStore(Id { id }), "get-store", Answer::Store(store) => store)
+    }
+
+    /// All stores' records by id, tombstones included.
+    pub async fn all_stores(&self) -> Result<Vec<Store>, Error> {
+        answer!(self, Ask::AllStores(Nothing {}), "all-stores", Answer::Stores(stores) => stores.stores)
+    }
+
+    /// Says that a store lives; brings the safe point.
+    pub async fn store_heartbeat(&self, heartbeat: StoreHeartbeat) -> Result<u64, Error> {
+        let ask = Ask::StoreHeartbeat(heartbeat);
+        answer!(self, ask, "store-heartbeat", Answer::SafePoint(safe_point) => safe_point.timestamp)
+    }
+
+    /// Says how a region stands; brings what its leader should do next, if anything.
+    pub async fn region_heartbeat(&self, heartbeat: RegionHeartbeat) -> Result<Option<Next>, Error> {
+        answer!(self, Ask::RegionHeartbeat(heartbeat), "region-heartbeat",
+            Answer::Next(next) => next.step.is_some().then_some(next))
+    }
+
+    /// The region that holds a user key.
+    pub async fn region(&self, key: Bytes) -> Result<Located, Error> {
+        answer!(self, Ask::GetRegion(Key { key }), "get-region", Answer::Region(located) => located)
+    }
+
+    /// A region by its id.
+    pub async fn region_by_id(&self, id: RegionId) -> Result<Located, Error> {
+        answer!(self, Ask::GetRegionById(Id { id }), "get-region-by-id", Answer::Region(located) => located)
+    }
+
+    /// Ids for splitting off `count` new regions.
+    pub async fn ask_split(&self, region: Region, count: u64) -> Result<Vec<ChildIds>, Error> {
+        let ask = Ask::AskSplit(AskSplit { region, count });
+        answer!(self, ask, "ask-split", Answer::SplitIds(ids) => ids.children)
+    }
+
+    /// Reports the regions that a split made, in key order.
+    pub async fn report_split(&self, regions: Vec<Region>) -> Result<(), Error> {
+        answer!(self, Ask::ReportSplit(Regions { regions }), "report-split", Answer::Done(_) => ())
+    }
+
+    /// The safe point in force.
+    pub async fn safe_point(&self) -> Result<u64, Error> {
+        let ask = Ask::GetSafePoint(Nothing {});
+        answer!(self, ask, "get-safe-point", Answer::SafePoint(safe_point) => safe_point.timestamp)
+    }
+
+    /// Raises the safe point to `timestamp` if it is lower; brings the one then in force.
+    pub async fn advance_safe_point(&self, timestamp: u64) -> Result<u64, Error> {
+        let ask = Ask::AdvanceSafePoint(SafePoint { timestamp });
+        answer!(self, ask, "advance-safe-point", Answer::SafePoint(safe_point) => safe_point.timestamp)
+    }
+}
+
+impl Link {
+    async fn ask(&self, ask: Ask) -> Result<Answer, Error> {
+        let body = Bytes::from(Request { ask: Some(ask) }.encode_to_vec());
+        let deadline = self.env.now() + self.options.deadline;
+        loop {
+            let cause = match self.attempt(body.clone()).await {
+                Ok(answer) => {
+                    let response = Response::decode(answer).map_err(|_| Error::Unfit("that it received"))?;
+                    return match response.answer {
+                        Some(Answer::Refusal(Refusal { reason, detail })) => {
+                            Err(Error::Refused(detail, Reason::try_from(reason).unwrap_or(Reason::Invalid)))
+                        }
+                        Some(answer) => Ok(answer),
+                        None => Err(Error::Unfit("that it received")),
+                    };
+                }
+                Err(cause) => cause,
+            };
+            if self.env.now() + self.options.pause >= deadline {
+                return Err(Error::Unreachable { address: Arc::clone(&self.address), cause });
+            }
+            self.env.sleep(self.options.pause).await;
+        }
+    }
+
+    async fn attempt(&self, body: Bytes) -> Result<Bytes, String> {
+        let caller = self.caller().await?;
+        let error = match caller.call(rpc::PLACEMENT, body, self.options.attempt).await {
+            Ok(answer) => return Ok(answer),
+            Err(error) => error,
+        };
+        if matches!(error, CallError::Timeout(_)) {
+            // The connection may be stalled for good without anybody being told.
+            let mut line = self.line.lock().await;
+            if line.caller.as_ref().is_some_and(|current| current.is_same(&caller)) {
+                line.caller = None;
+            }
+        }
+        Err(error.to_string())
+    }
+
+    /// The shared connection; a new one when the old one is broken and the last attempt is long enough ago.
+    async fn caller(&self) -> Result<Caller, String> {
+        let mut line = self.line.lock().await;
+        if let Some(caller) = &line.caller
+            && !caller.is_broken()
+        {
+            return Ok(caller.clone());
+        }
+        line.caller = None;
+        let now = self.env.now();
+        if let Some(begun) = line.begun
+            && now.since(begun) < self.options.reconnect_min
+        {
+            return Err("the last connection was begun too short a time ago".into());
+        }
+        line.begun = Some(now);
+        let caller = Caller::connect(&self.env, &self.address, self.options.attempt)
+            .await
+            .map_err(|error| format!("connecting failed: {error}"))?;
+        line.caller = Some(caller.clone());
+        Ok(caller)
+    }
+}
+
+/// Serves waiting callers in batches, until the last client is dropped.
+async fn give_timestamps(link: Arc<Link>, mut waiting: mpsc::UnboundedReceiver<oneshot::Sender<Result<u64, Error>>>) {
+    let mut batch = Vec::new();
+    while waiting.recv_many(&mut batch, TIMESTAMPS_MAX).await > 0 {
+        let count = batch.len() as u64;
+        let range = match link.ask(Ask::Timestamps(Count { count })).await {
+            Ok(Answer::Range(range)) if range.count >= count => Ok(range.first),
+            Ok(_) => Err(Error::Unfit("timestamps")),
+            Err(error) => Err(error),
+        };
+        for (number, give) in batch.drain(..).enumerate() {
+            // Whoever asked may have gone; the timestamp is then never used.
+            let _ = give.send(range.clone().map(|first| first + number as u64));
+        }
+    }
+}

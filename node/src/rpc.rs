@@ -1,0 +1,52 @@
+//! Requests and answers over one ordered connection, many under way at once.
+//!
+//! A [`Caller`] is the asking end, [`serve`] the answering one. Each frame is an [`Envelope`]; its id pairs an answer
+//! with its request, in any order. A failed call says whether the other side may have done what was asked, because
+//! whoever retries has to know.
+//!
+//! No task and no timer per request: one task reads a connection, one watches the deadlines of all calls on it, and an
+//! answer is sent by whoever has it.
+//!
+//! Not here: what the services say, and when to try again.
+
+mod caller;
+mod serve;
+
+use bytes::Bytes;
+use prost::Message;
+
+pub use caller::{CallError, Caller};
+pub use serve::{Handler, Reply, Server, serve};
+
+use crate::{env::BoxFuture, wire::Envelope};
+
+/// What stores serve to clients.
+pub const KV: u32 = 1;
+/// What the placement driver serves.
+pub const PLACEMENT: u32 = 2;
+/// Snapshots between stores: takes over its connection after the first frame.
+pub const SNAPSHOT: u32 = 3;
+/// Raft messages between stores: one way, on lossy connections.
+pub const RAFT: u32 = 4;
+
+/// An answer's service when there is no such service: nothing was done. The body says why.
+const REFUSED: u32 = u32::MAX;
+/// An answer's service when the other side gave the request up: it may have been done. The body says why.
+const ABANDONED: u32 = u32::MAX - 1;
+
+/// A frame that expects no answer.
+pub fn one_way(service: u32, body: Bytes) -> Bytes {
+    frame(0, service, body)
+}
+
+/// The service and body of a frame; `None` when it is not one.
+pub fn parse(frame: Bytes) -> Option<Envelope> {
+    Envelope::decode(frame).ok()
+}
+
+fn frame(id: u64, service: u32, body: Bytes) -> Bytes {
+    Envelope { id, service, body }.encode_to_vec().into()
+}
+
+/// What a handler does with a connection that it took over; stopped when the connection's server is.
+pub type Session = BoxFuture<'static, ()>;
