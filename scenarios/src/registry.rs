@@ -34,7 +34,7 @@ impl Entry {
 }
 
 /// Planted bugs of this program, which only tests switch on: a worker that dies, hangs or panics.
-pub const WORKER_PLANTS: &[&str] = &["worker-aborts", "worker-hangs", "worker-panics", "worker-fails-once"];
+pub const WORKER_PLANTS: &[&str] = &["worker-aborts", "worker-hangs", "worker-panics"];
 
 /// Every name that a plan may use.
 pub fn vocabulary() -> Vocabulary {

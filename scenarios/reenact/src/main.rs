@@ -1,2 +1,68 @@
-//! Under construction.
-fn main() {}
+//! `reenact`: runs, replays, lists and measures plans.
+//!
+//! | file | what it is |
+//! |---|---|
+//! | `run`, `replay`, `plan`, `list`, `determinism` | one command each |
+//! | `worker` | the process in which plans run, hidden from help |
+//! | `campaign` | many runs: worker processes, what they add up to, what is kept |
+//! | `output` | tables, progress and the text of a failure |
+//! | `input`, `seeds`, `exit` | plan files, intervals of seeds, exit statuses |
+//!
+//! Not here: anything that a run depends on; that is the library, which knows no terminal.
+
+mod campaign;
+mod determinism;
+mod exit;
+mod input;
+mod list;
+mod output;
+mod plan;
+mod replay;
+mod run;
+mod seeds;
+mod worker;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Re-enacts the failures of a distributed store, from plans, bit for bit.
+#[derive(Parser)]
+#[command(name = "reenact", bin_name = "cargo reenact", version, about, after_help = exit::HELP)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Makes plans from seeds, runs them, and keeps each that fails
+    Run(run::Args),
+    /// Runs plans again and says whether what they recorded came back
+    Replay(replay::Args),
+    /// Prints the plan of a seed without running it
+    Plan(plan::Args),
+    /// Shows a registry: names, fields, units, defaults and a line to copy
+    List(list::Args),
+    /// Runs each plan in two processes and compares the traces
+    Determinism(determinism::Args),
+    /// Runs plans that come on standard input
+    #[command(hide = true)]
+    Worker,
+}
+
+fn main() -> ExitCode {
+    let status = match Cli::parse().command {
+        Command::Run(args) => run::run(args),
+        Command::Replay(args) => replay::replay(args),
+        Command::Plan(args) => plan::plan(args),
+        Command::List(args) => list::list(args),
+        Command::Determinism(args) => determinism::determinism(args),
+        Command::Worker => worker::serve(),
+    };
+    ExitCode::from(status.unwrap_or_else(|error| {
+        // Nobody is left to tell when standard error is closed.
+        let _ = std::io::Write::write_all(&mut anstream::stderr(), format!("error: {error:#}\n").as_bytes());
+        if error.is::<input::Refused>() { exit::USAGE } else { exit::VOID }
+    }))
+}

@@ -1,0 +1,313 @@
+//! Worker processes: one run at a time each, so that an abort, a hang or a leak costs one run.
+//!
+//! A thread a worker hands it jobs and waits. Workers are spawned from `/proc/self/exe`, because a rebuild replaces the
+//! file under `current_exe`; their standard error is a pipe, whose end is attached to a failure. A worker is replaced
+//! after a panic, a timeout, a death, and when it holds too much memory. A failure is confirmed in a fresh process
+//! before it is reported: one that does not come back is Reenact's own.
+//!
+//! Not here: what a run means, and in which order results are shown. Results come in the order of finishing.
+
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    ops::ControlFlow,
+    process::{Child, ChildStdin, Command, Stdio},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use scenarios::{run::Outcome, verdict::Class};
+
+use crate::worker::{Job, Reply};
+
+/// Of a worker's standard error, this much of the end is kept.
+const STDERR_KEPT: usize = 64 * 1024;
+
+/// A worker that holds more memory than this after a run is replaced.
+const MEMORY_MAX: u64 = 512 << 20;
+
+/// How often a waiting thread looks whether the campaign has been stopped.
+const STOP_TICK: Duration = Duration::from_millis(50);
+
+/// How runs are spread over processes.
+#[derive(Clone, Copy, Debug)]
+pub struct Pool {
+    /// How many workers.
+    pub jobs: usize,
+    /// A run that takes longer is ended, and reported.
+    pub run_timeout: Duration,
+    /// Whether a failure is run again in a fresh process before it is reported.
+    pub confirm: bool,
+}
+
+/// A job that is done.
+#[derive(Debug)]
+pub struct Done {
+    /// The job's number.
+    pub number: u64,
+    /// What it gave. A lost worker is an outcome of class `harness`.
+    pub outcome: Outcome,
+    /// The end of what the worker wrote to standard error during the run.
+    pub stderr: String,
+}
+
+impl Pool {
+    /// Runs all jobs; `on_done` hears of each, and can stop the rest.
+    pub fn run(
+        &self,
+        jobs: impl Iterator<Item = Job> + Send,
+        mut on_done: impl FnMut(Done) -> ControlFlow<()>,
+    ) -> std::io::Result<()> {
+        let (jobs, stop) = (Mutex::new(jobs), AtomicBool::new(false));
+        let (jobs, stop) = (&jobs, &stop);
+        std::thread::scope(|scope| {
+            let (sender, done) = mpsc::channel();
+            for _ in 0..self.jobs.max(1) {
+                let sender = sender.clone();
+                scope.spawn(move || {
+                    let mut worker = None;
+                    while !stop.load(Ordering::Relaxed) {
+                        let next = jobs.lock().unwrap_or_else(PoisonError::into_inner).next();
+                        let Some(job) = next else { break };
+                        let result = self.run_job(&mut worker, &job, stop).transpose();
+                        // Without a receiver the campaign has ended, and nobody wants the result.
+                        if result.is_some_and(|result| sender.send(result).is_err()) {
+                            break;
+                        }
+                    }
+                });
+            }
+            drop(sender);
+            for result in done {
+                let flow = match result {
+                    Ok(done) => on_done(done),
+                    Err(error) => {
+                        stop.store(true, Ordering::Relaxed);
+                        return Err(error);
+                    }
+                };
+                if flow.is_break() {
+                    stop.store(true, Ordering::Relaxed);
+                    return Ok(());
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Runs one job, and again in a fresh process if it failed. `None` when the campaign was stopped meanwhile.
+    fn run_job(&self, worker: &mut Option<Worker>, job: &Job, stop: &AtomicBool) -> std::io::Result<Option<Done>> {
+        let Some(first) = self.attempt(worker, job, stop)? else { return Ok(None) };
+        let class = first.outcome.verdict.class;
+        if !self.confirm || !(class.is_violation() || class == Class::Harness) {
+            return Ok(Some(first));
+        }
+        *worker = None;
+        let second = self.attempt(worker, job, stop)?;
+        *worker = None;
+        Ok(second.map(|second| confirmed(first, second)))
+    }
+
+    fn attempt(&self, slot: &mut Option<Worker>, job: &Job, stop: &AtomicBool) -> std::io::Result<Option<Done>> {
+        let mut worker = match slot.take() {
+            Some(worker) => worker,
+            None => Worker::spawn()?,
+        };
+        worker.stderr.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        worker.send(job);
+        let deadline = Instant::now() + self.run_timeout;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match worker.lines.recv_timeout(left.min(STOP_TICK)) {
+                Ok(line) => match serde_json::from_str::<Reply>(&line) {
+                    Ok(reply) if reply.number == job.number => {
+                        let outcome = reply.outcome;
+                        let keeps = !reply.panicked && reply.resident_bytes <= MEMORY_MAX;
+                        let stderr = if keeps && outcome.verdict.class == Class::Pass {
+                            let stderr = worker.stderr_so_far();
+                            *slot = Some(worker);
+                            stderr
+                        } else {
+                            // The pipe may lag behind the reply: the end of the process is the end of its text.
+                            worker.end()
+                        };
+                        return Ok(Some(Done { number: job.number, outcome, stderr }));
+                    }
+                    // A line of its own making, not a reply: kept with the rest of what it said.
+                    _ => worker.note(&line),
+                },
+                Err(mpsc::RecvTimeoutError::Timeout) if stop.load(Ordering::Relaxed) => return Ok(None),
+                Err(mpsc::RecvTimeoutError::Timeout) if left.is_zero() => {
+                    let detail =
+                        format!("the run did not end within {:?} of real time and was ended", self.run_timeout);
+                    let stderr = worker.end();
+                    let outcome = Outcome::harness("run-timeout", detail);
+                    return Ok(Some(Done { number: job.number, outcome, stderr }));
+                }
+                Err(mpsc::RecvTimeoutError::Timeout) => {}
+                Err(mpsc::RecvTimeoutError::Disconnected) => {
+                    let (how, stderr) = worker.death();
+                    let outcome = Outcome::harness("worker-lost", format!("the worker process died: {how}"));
+                    return Ok(Some(Done { number: job.number, outcome, stderr }));
+                }
+            }
+        }
+    }
+}
+
+/// What two runs of a failing plan in two processes say together.
+fn confirmed(first: Done, second: Done) -> Done {
+    let (a, b) = (&first.outcome, &second.outcome);
+    let same = (a.verdict.class, &a.verdict.fingerprint, a.verdict.step, a.trace_hash)
+        == (b.verdict.class, &b.verdict.fingerprint, b.verdict.step, b.trace_hash);
+    if same {
+        return first;
+    }
+    let tell = |o: &Outcome| {
+        let Outcome { verdict, trace_hash, .. } = o;
+        let what =
+            if verdict.check.is_empty() { String::new() } else { format!(" `{}` {}", verdict.check, verdict.detail) };
+        format!("{}{what} at step {}, trace {trace_hash:016x}", verdict.class, verdict.step)
+    };
+    let detail = format!("a failure did not come back in a fresh process\nfirst: {}\nthen: {}", tell(a), tell(b));
+    let mut outcome = Outcome::harness("not-repeatable", detail);
+    outcome.last_events = first.outcome.last_events;
+    Done { number: first.number, outcome, stderr: first.stderr }
+}
+
+/// One worker process.
+struct Worker {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    /// Lines of its standard output; disconnected when it is gone.
+    lines: mpsc::Receiver<String>,
+    stderr: Arc<Mutex<Vec<u8>>>,
+    stderr_reader: Option<JoinHandle<()>>,
+}
+
+impl Worker {
+    fn spawn() -> std::io::Result<Self> {
+        let mut child = Command::new("/proc/self/exe")
+            .arg("worker")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        let stdout = child.stdout.take().expect("standard output was asked for as a pipe");
+        let mut pipe = child.stderr.take().expect("standard error was asked for as a pipe");
+        let (sender, lines) = mpsc::channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    break;
+                }
+            }
+        });
+        let stderr = Arc::new(Mutex::new(Vec::new()));
+        let kept = stderr.clone();
+        let stderr_reader = std::thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(count @ 1..) = pipe.read(&mut buffer) {
+                keep(&kept, &buffer[..count]);
+            }
+        });
+        let stdin = child.stdin.take();
+        Ok(Self { child, stdin, lines, stderr, stderr_reader: Some(stderr_reader) })
+    }
+
+    /// Hands over a job. A worker that is already gone shows when its reply is waited for.
+    fn send(&mut self, job: &Job) {
+        let line = serde_json::to_string(job).expect("a job is text and flags");
+        if let Some(stdin) = &mut self.stdin {
+            let _ = stdin.write_all(format!("{line}\n").as_bytes()).and_then(|()| stdin.flush());
+        }
+    }
+
+    fn note(&self, line: &str) {
+        keep(&self.stderr, format!("{line}\n").as_bytes());
+    }
+
+    fn stderr_so_far(&self) -> String {
+        String::from_utf8_lossy(&self.stderr.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
+    }
+
+    /// Ends the process and gives all that it said.
+    fn end(mut self) -> String {
+        self.stop();
+        self.stderr_so_far()
+    }
+
+    /// How a process died that closed its output by itself, and all that it said.
+    fn death(mut self) -> (String, String) {
+        let how = self.child.wait().map_or_else(|error| error.to_string(), |status| status.to_string());
+        self.stop();
+        (how, self.stderr_so_far())
+    }
+
+    fn stop(&mut self) {
+        self.stdin = None;
+        // A process that has already ended is not an error here.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if let Some(reader) = self.stderr_reader.take() {
+            let _ = reader.join();
+        }
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// Appends, and forgets what is too long ago.
+fn keep(kept: &Mutex<Vec<u8>>, bytes: &[u8]) {
+    let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+    kept.extend_from_slice(bytes);
+    if kept.len() > 2 * STDERR_KEPT {
+        let surplus = kept.len() - STDERR_KEPT;
+        kept.drain(..surplus);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn done(detail: &str, trace_hash: u64) -> Done {
+        let outcome = Outcome { trace_hash, ..Outcome::harness("check", detail) };
+        Done { number: 3, outcome, stderr: "said".to_owned() }
+    }
+
+    #[test]
+    fn a_failure_is_believed_when_it_comes_back() {
+        let both = confirmed(done("broken", 7), done("broken", 7));
+        assert_eq!((both.number, both.outcome.verdict.check.as_str()), (3, "check"));
+    }
+
+    #[test]
+    fn a_failure_that_does_not_come_back_is_our_own() {
+        for other in [done("broken", 8), done("whole", 7)] {
+            let both = confirmed(done("broken", 7), other);
+            assert_eq!(both.outcome.verdict.class, Class::Harness);
+            assert_eq!(both.outcome.verdict.check, "not-repeatable");
+            assert!(both.outcome.verdict.detail.contains("`check` broken"), "{}", both.outcome.verdict.detail);
+        }
+    }
+
+    #[test]
+    fn of_much_text_the_end_is_kept() {
+        let kept = Mutex::new(Vec::new());
+        for _ in 0..100 {
+            keep(&kept, &[b'x'; 4096]);
+        }
+        keep(&kept, b"end");
+        let kept = kept.into_inner().expect("nobody panicked with the lock");
+        assert!(kept.len() <= 2 * STDERR_KEPT && kept.ends_with(b"xend"));
+    }
+}

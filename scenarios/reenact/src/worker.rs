@@ -1,0 +1,99 @@
+//! The process in which plans run: a job a line on standard input, a reply a line on standard output.
+//!
+//! A worker ends when its input does, and after any panic: a panicked run may have left memory behind. It never decides
+//! anything; what its death means is the pool's business. Its standard error is a pipe of the pool's.
+//!
+//! The planted bugs of workers are here because only a worker can die like a worker.
+
+use std::{
+    any::Any,
+    io::{BufRead, Write},
+    panic::{AssertUnwindSafe, catch_unwind},
+};
+
+use scenarios::{
+    plan::Plan,
+    registry,
+    run::{self, Outcome, RunOptions},
+};
+use serde::{Deserialize, Serialize};
+
+use crate::exit;
+
+/// One run to do.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Job {
+    /// Its number among the jobs of its pool.
+    pub number: u64,
+    /// The plan's text.
+    pub plan: String,
+    /// How it is watched.
+    pub options: RunOptions,
+}
+
+/// What a worker says of a job.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Reply {
+    /// The job's number.
+    pub number: u64,
+    /// What the run gave.
+    pub outcome: Outcome,
+    /// Memory that the worker holds now, in bytes.
+    pub resident_bytes: u64,
+    /// The run panicked past its own walls; the worker ends.
+    pub panicked: bool,
+}
+
+/// Serves jobs until there are no more.
+pub fn serve() -> anyhow::Result<u8> {
+    let vocabulary = registry::vocabulary();
+    for line in std::io::stdin().lock().lines() {
+        let job: Job = serde_json::from_str(&line?)?;
+        let result = catch_unwind(AssertUnwindSafe(|| match Plan::parse(&job.plan, &vocabulary) {
+            Ok(plan) => {
+                misbehave(&plan);
+                run::run(&plan, &job.options)
+            }
+            Err(error) => Outcome::harness("plan", format!("the worker cannot read the plan: {error}")),
+        }));
+        let panicked = result.is_err();
+        let outcome = result.unwrap_or_else(|panic| {
+            Outcome::harness("run-panics", format!("the run panicked outside of any process: {}", message(&*panic)))
+        });
+        let reply = Reply { number: job.number, outcome, resident_bytes: resident_bytes(), panicked };
+        let mut out = std::io::stdout().lock();
+        writeln!(out, "{}", serde_json::to_string(&reply)?)?;
+        out.flush()?;
+        if panicked {
+            break;
+        }
+    }
+    Ok(exit::PASSED)
+}
+
+/// Fails as the plan's planted bugs say.
+fn misbehave(plan: &Plan) {
+    for plant in &plan.plant {
+        match plant.as_str() {
+            "worker-aborts" => std::process::abort(),
+            "worker-hangs" => loop {
+                std::thread::park();
+            },
+            "worker-panics" => panic!("planted: the worker panics"),
+            _ => {}
+        }
+    }
+}
+
+fn message(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("a value that is no text")
+}
+
+/// Memory of this process; 0 where the system does not say.
+fn resident_bytes() -> u64 {
+    let pages = std::fs::read_to_string("/proc/self/statm")
+        .ok()
+        .and_then(|text| text.split_whitespace().nth(1).and_then(|pages| pages.parse::<u64>().ok()));
+    pages.unwrap_or(0) * 4096
+}

@@ -1,0 +1,168 @@
+//! The program from outside: exit statuses, what is said about bad input, and what a lost worker costs.
+//!
+//! Not here: what runs come to; the tests of the library and of the scenarios say that.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+fn reenact(folder: &Path, args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_reenact")).args(args).current_dir(folder).output().expect("the program was built")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Asserts the exit status, and that each of these stands in what was said.
+fn says(output: &Output, status: i32, words: &[&str]) {
+    let said = format!("{}{}", text(&output.stdout), text(&output.stderr));
+    assert_eq!(output.status.code(), Some(status), "{said}");
+    for word in words {
+        assert!(said.contains(word), "`{word}` should stand in:\n{said}");
+    }
+}
+
+fn file(folder: &Path, name: &str, content: &[u8]) -> PathBuf {
+    let path = folder.join(name);
+    std::fs::write(&path, content).expect("a small file");
+    path
+}
+
+const SOUND: &str = "reenact = 1\nscenario = \"hand-written\"\nseed = \"7\"\n\
+                     cluster = { stores = 3, release = \"8.1.0\" }\n";
+
+#[test]
+fn a_bad_plan_is_refused_with_the_place_of_the_wrong_word_and_the_words_allowed() {
+    let folder = tempfile::tempdir().expect("a folder for small files");
+    let steps = |steps: &str| format!("{SOUND}steps = [\n  {steps},\n]\n").into_bytes();
+    let cases: &[(&str, Vec<u8>, &[&str])] = &[
+        (
+            "top-key",
+            format!("{SOUND}stpes = []\n").into_bytes(),
+            &[":5:1: unknown key `stpes`", "did you mean `steps`"],
+        ),
+        (
+            "step-key",
+            steps("{ at = \"1s\", do = \"crash\", noed = \"pd\" }"),
+            &[":6:30: unknown key `noed`", "node, keep"],
+        ),
+        (
+            "on-key",
+            steps("{ on = { fact = \"elected\", x = 1 }, within = \"1s\", do = \"heal\" }"),
+            &[":6:30: unknown key `x`", "fact, node, nth"],
+        ),
+        ("stray", steps("{ at = \"9s\", do = \"heal\", x = 1 }"), &[":6:29: unknown key `x`", "at, after"]),
+        (
+            "fact",
+            steps("{ on = { fact = \"electde\" }, within = \"1s\", do = \"heal\" }"),
+            &[":6:19: unknown fact `electde`", "did you mean `elected`"],
+        ),
+        (
+            "node",
+            steps("{ at = \"1s\", do = \"crash\", node = \"store-9\" }"),
+            &[":6:37: unknown node `store-9`", "store-1, store-2, store-3, pd"],
+        ),
+        ("defect", format!("{SOUND}defects = [\"tikv-0\"]\n").into_bytes(), &[":5:12: unknown defect `tikv-0`"]),
+        ("negative", steps("{ at = \"-9s\", do = \"heal\" }"), &[":6:10: `at` is \"-9s\": it is negative"]),
+        ("version", SOUND.replace("= 1", "= 2").into_bytes(), &[":1:11: this build reads plans of version 1, not 2"]),
+        ("half", SOUND.as_bytes()[..SOUND.len() - 10].to_vec(), &[":4:", "this is not TOML"]),
+        ("empty", Vec::new(), &[":1:1: the plan is empty"]),
+        ("binary", b"\x7fELF\x02\x01\x01\0\0\xff\xfe".to_vec(), &["the file is not text"]),
+        ("zeros", vec![0; 64], &[":1:1: the file is not text"]),
+    ];
+    for (name, content, words) in cases {
+        let path = file(folder.path(), &format!("{name}.toml"), content);
+        let output = reenact(folder.path(), &["replay", &path.display().to_string()]);
+        says(&output, 2, words);
+        assert!(text(&output.stderr).contains(&format!("{name}.toml:")), "the file is named: {output:?}");
+        assert!(output.stdout.is_empty(), "nothing ran: {output:?}");
+    }
+}
+
+#[test]
+fn nothing_runs_unless_every_plan_can_be_read() {
+    let folder = tempfile::tempdir().expect("a folder for small files");
+    file(folder.path(), "sound.toml", SOUND.as_bytes());
+    let output = reenact(folder.path(), &["replay", "sound.toml", "absent.toml"]);
+    says(&output, 2, &["cannot read the plan absent.toml"]);
+    assert!(output.stdout.is_empty());
+}
+
+#[test]
+fn bad_usage_exits_with_two_and_says_what_would_do() {
+    let folder = tempfile::tempdir().expect("a folder to stand in");
+    let cases: &[(&[&str], &[&str])] = &[
+        (&["run", "--seeds", "9..3"], &["9..3", "write `3..9`"]),
+        (&["run", "--seeds", "a..b"], &["`a` is not a decimal number"]),
+        (&["run", "--seed", "-1"], &["-1"]),
+        (&["run", "no-such-scenario"], &["unknown scenario `no-such-scenario`"]),
+        (&["run", "--defect", "tikv-0"], &["unknown defect `tikv-0`"]),
+        (&["run", "--without-check", "no-such-check"], &["unknown check `no-such-check`"]),
+        (&["run", "--jobs", "0"], &["0"]),
+        (&["run", "--run-timeout", "5"], &["its unit should be one of"]),
+        (&["run", "--run-timeout", "0s"], &["no run ends in no time"]),
+        (&["run", "--sedes", "1..2"], &["--sedes", "--seeds"]),
+        (&["plan", "no-such-scenario", "--seed", "1"], &["unknown scenario"]),
+        (&["determinism", "--seeds", "3..1"], &["write `1..3`"]),
+        (&["replay"], &["FILE.toml"]),
+        (&["list", "nothing"], &["steps", "knobs"]),
+        (&[], &["Usage"]),
+    ];
+    for (args, words) in cases {
+        says(&reenact(folder.path(), args), 2, words);
+    }
+    assert_eq!(std::fs::read_dir(folder.path()).expect("it is there").count(), 0, "nothing was written");
+}
+
+#[test]
+fn registries_are_listed_for_people_and_for_machines() {
+    let folder = tempfile::tempdir().expect("a folder to stand in");
+    says(&reenact(folder.path(), &["list", "steps"]), 0, &["partition", "symmetric: true|false (default true)"]);
+    says(&reenact(folder.path(), &["list", "knobs"]), 0, &["snapshot.gc-tick", "range: 10ms to 3600s"]);
+    says(&reenact(folder.path(), &["list", "facts"]), 0, &["snapshot-generating", "attempt: number"]);
+    let output = reenact(folder.path(), &["list", "steps", "--json"]);
+    let rows: Vec<serde_json::Value> = serde_json::from_slice(&output.stdout).expect("a JSON array");
+    assert!(
+        rows.iter()
+            .any(|row| row["name"] == "crash" && row["line"].as_str().is_some_and(|line| line.contains("do = ")))
+    );
+}
+
+#[test]
+fn a_worker_that_dies_costs_one_run_and_is_reported() {
+    let folder = tempfile::tempdir().expect("a folder for small files");
+    let planted = |plant: &str| {
+        file(folder.path(), &format!("{plant}.toml"), format!("{SOUND}plant = [\"{plant}\"]\n").as_bytes())
+    };
+    for plant in ["worker-aborts", "worker-panics", "worker-hangs"] {
+        planted(plant);
+    }
+    let args = [
+        "replay",
+        "worker-aborts.toml",
+        "worker-panics.toml",
+        "worker-hangs.toml",
+        "--run-timeout",
+        "1s",
+        "--jobs",
+        "2",
+    ];
+    let output = reenact(folder.path(), &args);
+    says(
+        &output,
+        3,
+        &[
+            "worker-aborts.toml: harness",
+            "the worker process died: signal: 6",
+            "worker-panics.toml: harness",
+            "the run panicked outside of any process: planted: the worker panics",
+            "the worker's standard error ends with",
+            "worker-hangs.toml: harness",
+            "the run did not end within 1s",
+        ],
+    );
+    assert!(output.stderr.is_empty(), "a worker's standard error is never the terminal's: {output:?}");
+    says(&reenact(folder.path(), &["replay", "worker-aborts.toml", "--bisect"]), 125, &[]);
+}
