@@ -8,6 +8,9 @@
 //! * A mutation with an expectation fails, without effect, unless the newest version is a value with that timestamp;
 //!   an expected 0 means "no value": never written, or deleted.
 //! * A command whose epoch version (for admin commands: and conf_ver) is not the region's own at apply time is skipped.
+//! * A split into n new regions adds n to the epoch's version, and the new regions begin with the result.
+//! * A membership change adds one to conf_ver for each of its changes; one without changes (it leaves a joint
+//!   configuration) adds one. Such an entry's data is raft-rs's ConfChangeV2, whose context is the command.
 //! * `Collect` raises the region's safe point: versions below it that are not the newest may be dropped, tombstones too.
 
 use bytes::Bytes;

@@ -11,12 +11,13 @@ crate::facts! { room "raft" wraps Raft;
     PeerCreated "peer-created" { region: RegionId, peer: PeerId, initialized: bool }
     /// A peer was read back at start: its hard state and the span of its log.
     PeerRecovered "peer-recovered" { region: RegionId, peer: PeerId, term: u64, vote: PeerId, commit: u64, applied: u64, truncated_index: u64, truncated_term: u64, last_index: u64, last_term: u64 }
-    /// A peer takes no further message; its mailbox is closed.
-    PeerClosed "peer-closed" { region: RegionId, peer: PeerId, reason: Text }
+    /// A peer takes no further message; its mailbox is closed. `instance` tells peers in memory apart, since a split
+    /// replaces an uninitialised peer by one of the same id: it counts them over one life of the process.
+    PeerClosed "peer-closed" { region: RegionId, peer: PeerId, reason: Text, instance: u64 }
     /// A peer and its data are gone for good.
     PeerDestroyed "peer-destroyed" { region: RegionId, peer: PeerId, reason: Text }
-    /// A peer took messages from its mailbox.
-    MessagesHandled "messages-handled" { region: RegionId, peer: PeerId, count: u64 }
+    /// A peer took messages from its mailbox; `instance` as in `peer-closed`.
+    MessagesHandled "messages-handled" { region: RegionId, peer: PeerId, count: u64, instance: u64 }
     /// A peer changed its role: `follower`, `pre-candidate`, `candidate`, `leader`.
     RoleChanged "role-changed" { region: RegionId, peer: PeerId, term: u64, role: Text }
     /// A candidate won its election; its log ends at `last_index`.
