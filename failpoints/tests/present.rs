@@ -295,3 +295,13 @@ fn tables_carry_what_lists_print() {
     assert_eq!(site::ASYNC.doc(), "In asynchronous code;\n `return` returns.");
     assert_eq!((site::SYNC.room(), site::SYNC.waits()), ("test", false));
 }
+
+#[test]
+fn waiting_at_a_site_may_move_between_threads() {
+    fn movable<T: Send>(value: T) -> T {
+        value
+    }
+    let (points, _) = board(1);
+    assert_eq!(block_on(movable(points.hit(&site::ASYNC))), None);
+    movable(points);
+}
