@@ -16,6 +16,8 @@ crate::facts! { room "raft-log" wraps RaftLog;
     Synced "log-synced" { file: Text, end: u64 }
     /// Entries below `index` were dropped: the snapshot or the applied state covers them.
     Compacted "log-compacted" { region: RegionId, peer: PeerId, index: u64 }
+    /// A region's log was emptied and goes on behind (`index`, `term`), as after a snapshot; written up to `end` of `file`.
+    Restarted "log-restarted" { region: RegionId, peer: PeerId, index: u64, term: u64, file: Text, end: u64 }
     /// All of a region's records were dropped.
     Cleared "log-cleared" { region: RegionId, peer: PeerId }
     /// A region's log as read back at start.
