@@ -3,7 +3,7 @@
 //! Each registry stands with what it names; this file only joins them.
 
 use crate::{
-    catalog,
+    catalog, check,
     plan::{FactSpec, FieldKind, Vocabulary},
 };
 
@@ -36,18 +36,30 @@ impl Entry {
 /// Planted bugs of this program, which only tests switch on: a worker that dies, hangs or panics.
 pub const WORKER_PLANTS: &[&str] = &["worker-aborts", "worker-hangs", "worker-panics"];
 
+/// The releases that a process may run as.
+const RELEASES: &[(&str, &str)] = &[("8.1.0", "The release of the first histories.")];
+
+/// The kinds of workload.
+const WORKLOADS: &[(&str, &str)] =
+    &[("registers", "Clients read, write and compare single keys, whose values are all different.")];
+
+/// The failpoints and historic defects of all rooms of the node.
+fn points() -> failpoints::Catalog {
+    failpoints::Catalog::default()
+}
+
 /// Every name that a plan may use.
 pub fn vocabulary() -> Vocabulary {
     Vocabulary {
         facts: facts(),
-        defects: Vec::new(),
+        defects: points().defects.iter().flat_map(|table| table.iter()).map(|defect| defect.id()).collect(),
         plants: WORKER_PLANTS.to_vec(),
-        checks: Vec::new(),
-        sites: Vec::new(),
+        checks: check::list().iter().map(|check| check.name).collect(),
+        sites: points().sites.iter().flat_map(|table| table.iter()).map(|site| site.name()).collect(),
         scenarios: catalog::all().iter().map(|scenario| scenario.name).chain(["hand-written"]).collect(),
         histories: catalog::all().iter().flat_map(|scenario| scenario.histories).map(|history| history.name).collect(),
-        releases: vec!["8.1.0"],
-        workloads: vec!["registers"],
+        releases: RELEASES.iter().map(|(name, _)| *name).collect(),
+        workloads: WORKLOADS.iter().map(|(name, _)| *name).collect(),
         failpoint_action: Some(|text| {
             text.parse::<failpoints::Actions>().map(|_| ()).map_err(|error| error.to_string())
         }),
@@ -93,15 +105,55 @@ pub fn scenario_entries() -> Vec<Entry> {
 
 /// Historic defects, with the scenario that re-enacts each and the check that must catch it.
 pub fn defect_entries() -> Vec<Entry> {
-    catalog::all()
+    let entry = |defect: &failpoints::Defect| {
+        let entry = Entry::new(defect.id(), defect.doc(), format!("cargo reenact run --defect {}", defect.id()))
+            .with("upstream", defect.upstream())
+            .with("mechanism", defect.mechanism());
+        match catalog::of_defect(defect.id()) {
+            Some((scenario, history)) => entry.with("scenario", scenario.name).with("caught by", history.check),
+            None => entry.with("scenario", "none re-enacts it"),
+        }
+    };
+    points().defects.iter().flat_map(|table| table.iter()).map(|defect| entry(defect)).collect()
+}
+
+/// Sites of failpoints, with the room that has each.
+pub fn point_entries() -> Vec<Entry> {
+    let entry = |site: &failpoints::Site| {
+        let line = format!(
+            "{{ at = \"1s\", do = \"failpoint\", node = \"store-1\", site = \"{}\", action = \"1*yield\" }}",
+            site.name()
+        );
+        Entry::new(site.name(), site.doc(), line)
+            .with("room", site.room())
+            .with("waiting actions", if site.waits() { "yes" } else { "no" })
+    };
+    points().sites.iter().flat_map(|table| table.iter()).map(|site| entry(site)).collect()
+}
+
+/// Checks, with family, property and source.
+pub fn check_entries() -> Vec<Entry> {
+    check::list()
         .iter()
-        .flat_map(|scenario| scenario.histories.iter().map(move |history| (scenario, history)))
-        .map(|(scenario, history)| {
-            Entry::new(history.name, history.doc, format!("cargo reenact run --defect {}", history.name))
-                .with("scenario", scenario.name)
-                .with("caught by", history.check)
+        .map(|check| {
+            Entry::new(check.name, check.property, format!("cargo reenact run --without-check {}", check.name))
+                .with("family", check.family)
+                .with("class", check.class.as_str())
+                .with("source", check.source)
         })
         .collect()
+}
+
+/// Releases.
+pub fn release_entries() -> Vec<Entry> {
+    let line = |name: &str| format!("{{ at = \"3s\", do = \"restart\", node = \"store-2\", release = \"{name}\" }}");
+    RELEASES.iter().map(|(name, doc)| Entry::new(*name, *doc, line(name))).collect()
+}
+
+/// Kinds of workload.
+pub fn workload_entries() -> Vec<Entry> {
+    let line = |name: &str| format!("workload = {{ kind = \"{name}\", clients = 3, rate = 40, keys = 128 }}");
+    WORKLOADS.iter().map(|(name, doc)| Entry::new(*name, *doc, line(name))).collect()
 }
 
 /// Kinds of step, with fields, units and defaults.

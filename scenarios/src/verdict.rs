@@ -1,8 +1,7 @@
 //! What a run came to: a class, the check that spoke, and a fingerprint by which failures are sorted.
 //!
-//! A fingerprint is the check and its detail without what changes from run to run: numbers, ids, keys, times. So that
-//! two defects that one check catches have two fingerprints, a check begins its detail with the rule that was broken
-//! and the site where.
+//! A check's violation brings its own fingerprint: check, rule and site. What no check says, a panic or a failure of
+//! Reenact itself, gets one from its text, without what changes from run to run: numbers, ids, keys, times.
 //!
 //! Not here: exit statuses, which are the program's, and how a verdict is shown.
 
@@ -96,6 +95,19 @@ impl Verdict {
         let detail = detail.into();
         let fingerprint = fingerprint(check, &detail);
         Self { class, check: check.to_owned(), detail, fingerprint, step, time_ns, trace }
+    }
+
+    /// A check accuses. The violation brings its own fingerprint, of check, rule and site.
+    pub fn accused(violation: &crate::check::Violation, step: u64, trace: u64) -> Self {
+        Self {
+            class: violation.class,
+            check: violation.check.clone(),
+            detail: format!("{}\n{}", violation.headline(), violation.detail),
+            fingerprint: violation.fingerprint(),
+            step,
+            time_ns: violation.time_ns,
+            trace,
+        }
     }
 
     /// Reenact itself failed before there was a trace.

@@ -20,9 +20,13 @@ pub struct Args {
 enum What {
     Scenarios,
     Defects,
+    Checks,
+    Points,
+    Releases,
     Facts,
     Steps,
     Knobs,
+    Workloads,
 }
 
 /// Prints it.
@@ -30,9 +34,13 @@ pub fn list(args: Args) -> anyhow::Result<u8> {
     let entries = match args.what {
         What::Scenarios => registry::scenario_entries(),
         What::Defects => registry::defect_entries(),
+        What::Checks => registry::check_entries(),
+        What::Points => registry::point_entries(),
+        What::Releases => registry::release_entries(),
         What::Facts => registry::fact_entries(),
         What::Steps => registry::step_entries(),
         What::Knobs => registry::knob_entries(),
+        What::Workloads => registry::workload_entries(),
     };
     let text = match args.json {
         true => format!("{}\n", serde_json::to_string_pretty(&entries)?),

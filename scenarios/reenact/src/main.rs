@@ -2,7 +2,7 @@
 //!
 //! | file | what it is |
 //! |---|---|
-//! | `run`, `replay`, `plan`, `list`, `determinism` | one command each |
+//! | `run`, `replay`, `plan`, `list`, `check`, `determinism` | one command each |
 //! | `worker` | the process in which plans run, hidden from help |
 //! | `campaign` | many runs: worker processes, what they add up to, what is kept |
 //! | `output` | tables, progress and the text of a failure |
@@ -11,6 +11,7 @@
 //! Not here: anything that a run depends on; that is the library, which knows no terminal.
 
 mod campaign;
+mod check;
 mod determinism;
 mod exit;
 mod input;
@@ -44,6 +45,8 @@ enum Command {
     Plan(plan::Args),
     /// Shows a registry: names, fields, units, defaults and a line to copy
     List(list::Args),
+    /// Judges recorded histories, also those of other stores
+    Check(check::Args),
     /// Runs each plan in two processes and compares the traces
     Determinism(determinism::Args),
     /// Runs plans that come on standard input
@@ -57,6 +60,7 @@ fn main() -> ExitCode {
         Command::Replay(args) => replay::replay(args),
         Command::Plan(args) => plan::plan(args),
         Command::List(args) => list::list(args),
+        Command::Check(args) => check::check(args),
         Command::Determinism(args) => determinism::determinism(args),
         Command::Worker => worker::serve(),
     };

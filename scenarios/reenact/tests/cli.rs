@@ -7,6 +7,8 @@ use std::{
     process::{Command, Output},
 };
 
+use scenarios::event::{Body, Event, Exit, Header, RoomEvent, schema};
+
 fn reenact(folder: &Path, args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_reenact")).args(args).current_dir(folder).output().expect("the program was built")
 }
@@ -165,4 +167,37 @@ fn a_worker_that_dies_costs_one_run_and_is_reported() {
     );
     assert!(output.stderr.is_empty(), "a worker's standard error is never the terminal's: {output:?}");
     says(&reenact(folder.path(), &["replay", "worker-aborts.toml", "--bisect"]), 125, &[]);
+}
+
+/// A history in which a store starts and then ends in this way.
+fn history(cause: Exit) -> Vec<u8> {
+    let mut text = Vec::new();
+    let header = Header::new(vec!["store-1".to_owned()], "8.1.0");
+    schema::write_header(&header, &mut text).expect("a Vec takes every write");
+    for (seq, body) in [RoomEvent::ProcessStarted { release: "8.1.0".into() }, RoomEvent::ProcessExited { cause }]
+        .into_iter()
+        .enumerate()
+    {
+        let event = Event { seq: seq as u64, time_ns: 5, node: 0, incarnation: 1, body: Body::Room(body) };
+        schema::write_event(&event, &mut text).expect("a Vec takes every write");
+    }
+    text
+}
+
+#[test]
+fn a_history_is_judged_from_its_file() {
+    let folder = tempfile::tempdir().expect("a folder for small files");
+    let panicked = Exit::Panicked { message: "no such file".into(), location: "snapshot.rs:227:9".into() };
+    let bad = history(panicked);
+    file(folder.path(), "bad.jsonl", &bad);
+    file(folder.path(), "cut.jsonl", &bad[..bad.len() - 20]);
+    file(folder.path(), "empty.jsonl", b"");
+    file(folder.path(), "other.jsonl", b"{\"reenact_events\":99,\"nodes\":[]}\n");
+    let words = ["bad.jsonl: 2 events", "no-panic", "no such file", "event 1", "at store-1"];
+    says(&reenact(folder.path(), &["check", "bad.jsonl"]), 1, &words);
+    says(&reenact(folder.path(), &["check", "bad.jsonl", "--without-check", "no-panic"]), 0, &["2 events"]);
+    says(&reenact(folder.path(), &["check", "cut.jsonl"]), 2, &["cut.jsonl: line 3, column"]);
+    says(&reenact(folder.path(), &["check", "empty.jsonl"]), 2, &["empty.jsonl: line 1: the history is empty"]);
+    says(&reenact(folder.path(), &["check", "other.jsonl"]), 2, &["version 99"]);
+    says(&reenact(folder.path(), &["check", "absent.jsonl"]), 2, &["cannot read the history absent.jsonl"]);
 }
