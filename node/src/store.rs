@@ -1,3 +1,4 @@
-//! A store: its mailboxes, its start and stop.
+//! The store.
 
 pub mod fact;
+pub mod state;

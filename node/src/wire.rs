@@ -5,6 +5,7 @@
 
 pub mod command;
 pub mod kv;
+pub mod peer;
 pub mod placement;
 
 use bytes::Bytes;

@@ -1,0 +1,142 @@
+//! What a store writes about its regions and itself in the engine's family `raft`, under the keys of `key`.
+//!
+//! Values and their encoding only. Who writes what: apply writes region and apply states of living peers; the log writer
+//! writes the state that begins the applying of a snapshot; the region worker writes the one that ends it.
+
+use bytes::Bytes;
+use prost::Message as _;
+
+use crate::region::{Peer, Region, RegionId, StoreId};
+
+/// The index at which the log of a region's first incarnation begins: everything up to it is in the initial state.
+pub const INIT_INDEX: u64 = 5;
+/// The term of the entry at [`INIT_INDEX`].
+pub const INIT_TERM: u64 = 5;
+
+/// What stage of its life a peer is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, prost::Enumeration)]
+#[repr(i32)]
+pub enum Stage {
+    /// In service.
+    Normal = 0,
+    /// A snapshot is being applied: the data range is in no defined state.
+    Applying = 1,
+    /// Removed for good; its id never returns.
+    Tombstone = 2,
+}
+
+impl Stage {
+    /// As facts and people write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Stage::Normal => "normal",
+            Stage::Applying => "applying",
+            Stage::Tombstone => "tombstone",
+        }
+    }
+}
+
+/// A region's state on one store, under `key::region_state`.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct RegionState {
+    /// Range, epoch, peers. Without peers for one that never had its first snapshot.
+    #[prost(message, required, tag = "1")]
+    pub region: Region,
+    /// The local peer. For a tombstone: the removed one.
+    #[prost(message, required, tag = "2")]
+    pub peer: Peer,
+    /// A [`Stage`].
+    #[prost(enumeration = "Stage", tag = "3")]
+    pub stage: i32,
+    /// While applying: the snapshot's index.
+    #[prost(uint64, tag = "4")]
+    pub index: u64,
+    /// While applying: the snapshot's term.
+    #[prost(uint64, tag = "5")]
+    pub term: u64,
+}
+
+/// How far a region is applied on one store, under `key::apply_state`. Written in one batch with the data.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, prost::Message)]
+pub struct ApplyState {
+    /// The last applied entry.
+    #[prost(uint64, tag = "1")]
+    pub applied_index: u64,
+    /// Its term.
+    #[prost(uint64, tag = "2")]
+    pub applied_term: u64,
+    /// Everything up to here was dropped from the raft log.
+    #[prost(uint64, tag = "3")]
+    pub truncated_index: u64,
+    /// The term of that entry.
+    #[prost(uint64, tag = "4")]
+    pub truncated_term: u64,
+    /// The region's safe point.
+    #[prost(uint64, tag = "5")]
+    pub safe_point: u64,
+    /// No version of a key of the region is newer than this; saves reads of the newest version.
+    #[prost(uint64, tag = "6")]
+    pub newest: u64,
+}
+
+impl ApplyState {
+    /// The state with which every region begins.
+    pub fn initial() -> ApplyState {
+        ApplyState {
+            applied_index: INIT_INDEX,
+            applied_term: INIT_TERM,
+            truncated_index: INIT_INDEX,
+            truncated_term: INIT_TERM,
+            safe_point: 0,
+            newest: 0,
+        }
+    }
+}
+
+/// What the raft log will hold once the snapshot that is being applied is in it, under `key::snapshot_raft_state`.
+///
+/// Engine and raft log are not written atomically: after a crash between them this one is the truth.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, prost::Message)]
+pub struct SnapshotRaftState {
+    /// The hard state's term.
+    #[prost(uint64, tag = "1")]
+    pub term: u64,
+    /// The hard state's vote.
+    #[prost(uint64, tag = "2")]
+    pub vote: u64,
+    /// The hard state's commit, which is the snapshot's index.
+    #[prost(uint64, tag = "3")]
+    pub commit: u64,
+    /// The snapshot's term.
+    #[prost(uint64, tag = "4")]
+    pub snapshot_term: u64,
+}
+
+/// Who a store is, under `key::store_ident`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, prost::Message)]
+pub struct StoreIdent {
+    /// The store.
+    #[prost(uint64, tag = "1")]
+    pub store: StoreId,
+    /// Whether the store is known to belong to a bootstrapped cluster.
+    #[prost(bool, tag = "2")]
+    pub joined: bool,
+    /// The first region that this store proposed when it tried to found the cluster, with its only peer; 0 without.
+    #[prost(uint64, tag = "3")]
+    pub first_region: RegionId,
+}
+
+/// A state in its stored form.
+pub fn encode(state: &impl prost::Message) -> Bytes {
+    state.encode_to_vec().into()
+}
+
+/// A stored region state.
+pub fn decode_region(stored: &Bytes) -> Result<RegionState, prost::DecodeError> {
+    RegionState::decode(stored.clone())
+}
+
+/// A stored apply state.
+pub fn decode_apply(stored: &Bytes) -> Result<ApplyState, prost::DecodeError> {
+    ApplyState::decode(stored.clone())
+}
