@@ -1,0 +1,221 @@
+//! The room's agenda: one heap ordered by (time, sequence number), and the one task that works it off.
+//!
+//! Frames in flight, disk latencies, clocks and restarts all wait here. madsim is only asked to wake the task when the first is due:
+//! one timer for thousands of frames, nothing shorter than madsim's smallest sleep is lost, and a tie is broken by the order of
+//! entering.
+//!
+//! Not in here: what is done when something is due; the [`Core`] does it.
+
+use std::{
+    cmp::Ordering,
+    collections::{BTreeSet, BinaryHeap},
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+};
+
+use madsim::time::{Duration, Instant, Sleep, TimeHandle};
+use parking_lot::Mutex;
+
+use crate::{
+    clock::ClockCell,
+    fabric::{Arrival, Pipe, Transit},
+    process::ProcessId,
+    room::Core,
+};
+
+/// What falls due.
+pub(crate) enum Due {
+    /// A frame reaches the far end of its pipe.
+    Frame(Arc<Pipe>, Transit),
+    /// A connection request, its answer or a reset arrives.
+    Arrival(Arrival),
+    /// The earliest timer of a clock; stale if the clock has been rearranged since.
+    Clock(Arc<ClockCell>, u64),
+    /// Somebody waits for true time to pass.
+    Wake(Arc<Nap>),
+    /// The supervisor's back-off is over; stale if the process has been touched since.
+    Restart(ProcessId, u64),
+}
+
+struct Entry {
+    at_ns: u64,
+    sequence: u64,
+    due: Due,
+}
+
+impl PartialEq for Entry {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Entry {}
+
+impl PartialOrd for Entry {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Entry {
+    /// Reversed, because `BinaryHeap` gives its greatest first.
+    fn cmp(&self, other: &Self) -> Ordering {
+        (other.at_ns, other.sequence).cmp(&(self.at_ns, self.sequence))
+    }
+}
+
+#[derive(Default)]
+struct State {
+    heap: BinaryHeap<Entry>,
+    sequence: u64,
+    /// The driver, while it sleeps, and until when.
+    driver: Option<Waker>,
+    sleeps_until_ns: u64,
+}
+
+/// The heap.
+pub(crate) struct Agenda {
+    state: Mutex<State>,
+    time: TimeHandle,
+}
+
+impl Agenda {
+    pub(crate) fn new(time: TimeHandle) -> Self {
+        Agenda { state: Mutex::default(), time }
+    }
+
+    /// True nanoseconds since the world began.
+    pub(crate) fn now_ns(&self) -> u64 {
+        let elapsed = self.time.elapsed();
+        elapsed.as_secs() * 1_000_000_000 + u64::from(elapsed.subsec_nanos())
+    }
+
+    /// Enters something that falls due at `at_ns`, or at once if that has passed.
+    pub(crate) fn enter(&self, at_ns: u64, due: Due) {
+        let mut state = self.state.lock();
+        let sequence = state.sequence;
+        state.sequence += 1;
+        state.heap.push(Entry { at_ns, sequence, due });
+        if at_ns < state.sleeps_until_ns
+            && let Some(driver) = state.driver.take()
+        {
+            driver.wake();
+        }
+    }
+
+    /// Waits until true time has passed by `ns`; zero does not wait at all.
+    pub(crate) fn nap(self: &Arc<Self>, ns: u64) -> Napping {
+        let nap = (ns > 0).then(|| {
+            let nap = Arc::new(Nap::default());
+            self.enter(self.now_ns() + ns, Due::Wake(nap.clone()));
+            nap
+        });
+        Napping { nap }
+    }
+
+    fn pop_due(&self) -> Option<Due> {
+        let mut state = self.state.lock();
+        let now_ns = self.now_ns();
+        if state.heap.peek().is_some_and(|entry| entry.at_ns <= now_ns) { state.heap.pop().map(|entry| entry.due) } else { None }
+    }
+
+    /// Forgets everything, at the end of the world.
+    pub(crate) fn clear(&self) {
+        let heap = std::mem::take(&mut self.state.lock().heap);
+        drop(heap);
+    }
+}
+
+/// One wait of true time.
+#[derive(Default)]
+pub(crate) struct Nap {
+    state: Mutex<(bool, Option<Waker>)>,
+}
+
+impl Nap {
+    pub(crate) fn over(&self) {
+        let waker = {
+            let mut state = self.state.lock();
+            state.0 = true;
+            state.1.take()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}
+
+/// The future of [`Agenda::nap`].
+pub(crate) struct Napping {
+    nap: Option<Arc<Nap>>,
+}
+
+impl Future for Napping {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let Some(nap) = &self.nap else { return Poll::Ready(()) };
+        let mut state = nap.state.lock();
+        if state.0 {
+            return Poll::Ready(());
+        }
+        match &mut state.1 {
+            Some(waker) if waker.will_wake(context.waker()) => {}
+            slot => *slot = Some(context.waker().clone()),
+        }
+        Poll::Pending
+    }
+}
+
+/// The task that works the agenda off, until its node is killed.
+pub(crate) struct Driver {
+    core: Arc<Core>,
+    sleep: Pin<Box<Sleep>>,
+    origin: Instant,
+    /// Deadlines that madsim will wake this task at: it keeps a timer per poll of a sleep, and forgets none.
+    armed: BTreeSet<u64>,
+}
+
+impl Driver {
+    pub(crate) fn new(core: Arc<Core>) -> Self {
+        let time = TimeHandle::current();
+        let origin = time.now_instant() - time.elapsed();
+        Driver { core, sleep: Box::pin(time.sleep(Duration::ZERO)), origin, armed: BTreeSet::new() }
+    }
+}
+
+impl Future for Driver {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        let agenda = &this.core.agenda;
+        loop {
+            while let Some(due) = agenda.pop_due() {
+                this.core.fall_due(due);
+            }
+            let now_ns = agenda.now_ns();
+            while this.armed.first().is_some_and(|&at_ns| at_ns <= now_ns) {
+                this.armed.pop_first();
+            }
+            let mut state = agenda.state.lock();
+            let next_ns = state.heap.peek().map_or(u64::MAX, |entry| entry.at_ns);
+            if next_ns <= now_ns {
+                continue;
+            }
+            state.driver = Some(context.waker().clone());
+            state.sleeps_until_ns = next_ns;
+            drop(state);
+            if next_ns < u64::MAX && this.armed.insert(next_ns) {
+                // `reset` is how a deadline nearer than a millisecond is had from madsim.
+                this.sleep.as_mut().reset(this.origin + Duration::from_nanos(next_ns));
+                if this.sleep.as_mut().poll(context).is_ready() {
+                    continue;
+                }
+            }
+            return Poll::Pending;
+        }
+    }
+}
