@@ -118,7 +118,11 @@ impl Agenda {
     fn pop_due(&self) -> Option<Due> {
         let mut state = self.state.lock();
         let now_ns = self.now_ns();
-        if state.heap.peek().is_some_and(|entry| entry.at_ns <= now_ns) { state.heap.pop().map(|entry| entry.due) } else { None }
+        if state.heap.peek().is_some_and(|entry| entry.at_ns <= now_ns) {
+            state.heap.pop().map(|entry| entry.due)
+        } else {
+            None
+        }
     }
 
     /// Forgets everything, at the end of the world.

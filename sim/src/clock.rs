@@ -63,7 +63,9 @@ impl Segment {
 
     /// The first true time at which monotonic time has reached `mono_ns`, were the segment to last forever.
     pub fn true_ns_at(&self, mono_ns: u64) -> Option<u64> {
-        let Some(ahead) = mono_ns.checked_sub(self.mono_ns).filter(|&ahead| ahead > 0) else { return Some(self.true_ns) };
+        let Some(ahead) = mono_ns.checked_sub(self.mono_ns).filter(|&ahead| ahead > 0) else {
+            return Some(self.true_ns);
+        };
         if !self.running {
             return None;
         }
@@ -145,13 +147,8 @@ pub(crate) struct ClockCell {
 
 impl ClockCell {
     pub(crate) fn new(process: ProcessId, agenda: Arc<Agenda>, first: Segment) -> Arc<Self> {
-        let state = State {
-            map: ClockMap::new(first),
-            timers: BTreeMap::new(),
-            sequence: 0,
-            entered: None,
-            generation: 0,
-        };
+        let state =
+            State { map: ClockMap::new(first), timers: BTreeMap::new(), sequence: 0, entered: None, generation: 0 };
         Arc::new(ClockCell { process, agenda, state: Mutex::new(state) })
     }
 

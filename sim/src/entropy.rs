@@ -37,7 +37,10 @@ pub fn set_remedy(active: bool) {
 pub(crate) fn install() {
     let ours: Syscall = syscall;
     let linked = libc::syscall as *const c_void;
-    assert!(std::ptr::eq(ours as *const c_void, linked), "`syscall` is linked to {linked:?}, not to sim's replacement {ours:?}");
+    assert!(
+        std::ptr::eq(ours as *const c_void, linked),
+        "`syscall` is linked to {linked:?}, not to sim's replacement {ours:?}"
+    );
 }
 
 /// libc's `syscall`, with `SYS_getrandom` answered by `getrandom`.

@@ -12,6 +12,7 @@
 //! | [`process`] | start, stop, crash, restart, pause; supervisor; fencing | the life of a process |
 //! | [`clock`] | one process's monotonic and wall time | time |
 //! | [`disk`] | one process's disk: pending until synced; crashes and faults | storage |
+//! | [`latency`] | how long a call or a frame takes | a new distribution |
 //! | [`fabric`] | connections over directed links, and the rules over them | network |
 //! | [`event`] | what the room witnesses, and the [`Observer`] that is told | a check needs to see more |
 //! | [`trace`] | numbered steps, rolling hash, first difference | determinism |
@@ -53,6 +54,8 @@ pub mod event;
 #[cfg(madsim)]
 pub mod fabric;
 #[cfg(madsim)]
+pub mod latency;
+#[cfg(madsim)]
 mod panics;
 #[cfg(madsim)]
 pub mod process;
@@ -68,6 +71,7 @@ pub mod world;
 #[cfg(madsim)]
 pub use crate::{
     event::{Event, Observer, Step},
+    latency::Latency,
     process::{Exit, Handle, Process, ProcessId},
     room::Room,
     seed::{Seed, Stream},

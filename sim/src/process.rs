@@ -207,10 +207,13 @@ impl Process {
         // The closure runs inside the task, so that a panic in building the main is the process's own, too.
         let future = async move {
             let exit = main(handle).await;
-            process.end(&life, match exit {
-                Exit::Done => Cause::Done,
-                Exit::Failed(why) => Cause::Failed(why),
-            });
+            process.end(
+                &life,
+                match exit {
+                    Exit::Done => Cause::Done,
+                    Exit::Failed(why) => Cause::Failed(why),
+                },
+            );
         };
         let Some(life) = self.cell.state.lock().life.clone() else { return true };
         spawn_on(self, &life, Box::pin(future));
@@ -312,7 +315,7 @@ impl Process {
 
     /// Its disk.
     pub fn disk(&self) -> DiskControl {
-        DiskControl { core: self.core.clone(), cell: self.cell.disk.clone() }
+        DiskControl { cell: self.cell.disk.clone() }
     }
 
     /// Ends an incarnation: fence, then drop. Only the first end of an incarnation counts.
@@ -502,7 +505,11 @@ impl Task {
 /// madsim keeps a weak reference per task that a node ever spawned; every so many spawns they are swept.
 const SPAWNS_PER_SWEEP: u32 = 1024;
 
-fn spawn_on(process: &Process, life: &Arc<Life>, task: Pin<Box<dyn Future<Output = ()> + Send>>) -> Option<AbortHandle> {
+fn spawn_on(
+    process: &Process,
+    life: &Arc<Life>,
+    task: Pin<Box<dyn Future<Output = ()> + Send>>,
+) -> Option<AbortHandle> {
     if !life.is_alive() {
         panics::catch(move || drop(task)).ok();
         return None;

@@ -45,7 +45,12 @@ pub(crate) struct Core {
 }
 
 impl Core {
-    pub(crate) fn new(seed: Seed, observers: Vec<Arc<dyn Observer>>, recording: bool, disk_config: DiskConfig) -> Arc<Self> {
+    pub(crate) fn new(
+        seed: Seed,
+        observers: Vec<Arc<dyn Observer>>,
+        recording: bool,
+        disk_config: DiskConfig,
+    ) -> Arc<Self> {
         let runtime = madsim::runtime::Handle::current();
         let agenda = Arc::new(Agenda::new(madsim::time::TimeHandle::current()));
         let core = Arc::new(Core {
