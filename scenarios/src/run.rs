@@ -58,6 +58,7 @@ pub struct Outcome {
     /// What happened, in numbers.
     pub stats: RunStats,
     /// The rolling hash of the whole trace.
+    #[serde(with = "crate::verdict::hex")]
     pub trace_hash: u64,
     /// The last events of the trace, for people.
     pub last_events: Vec<String>,

@@ -80,6 +80,7 @@ pub struct Verdict {
     /// Simulated time at which it was reached, in nanoseconds.
     pub time_ns: u64,
     /// The rolling hash of the whole trace.
+    #[serde(with = "hex")]
     pub trace: u64,
 }
 
@@ -164,6 +165,20 @@ pub fn fingerprint(check: &str, detail: &str) -> String {
     match detail.trim_end() {
         "" => check.to_owned(),
         detail => format!("{check}: {detail}"),
+    }
+}
+
+/// A hash in JSON: sixteen hexadecimal digits, because many readers of JSON round large numbers.
+pub(crate) mod hex {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(crate) fn serialize<S: Serializer>(hash: &u64, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&format!("{hash:016x}"))
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
+        let text = String::deserialize(from)?;
+        u64::from_str_radix(&text, 16).map_err(|_| D::Error::custom(format!("`{text}` is no hash in hexadecimal")))
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! | file | what it is |
 //! |---|---|
-//! | `run`, `replay`, `plan`, `list`, `check`, `determinism` | one command each |
+//! | `run`, `replay`, `plan`, `list`, `check`, `determinism`, `bench` | one command each |
 //! | `worker` | the process in which plans run, hidden from help |
 //! | `campaign` | many runs: worker processes, what they add up to, what is kept |
 //! | `output` | tables, progress and the text of a failure |
@@ -10,6 +10,7 @@
 //!
 //! Not here: anything that a run depends on; that is the library, which knows no terminal.
 
+mod bench;
 mod campaign;
 mod check;
 mod determinism;
@@ -49,6 +50,8 @@ enum Command {
     Check(check::Args),
     /// Runs each plan in two processes and compares the traces
     Determinism(determinism::Args),
+    /// Measures, in one process, and prints the figures as ratios
+    Bench(bench::Args),
     /// Runs plans that come on standard input
     #[command(hide = true)]
     Worker,
@@ -62,6 +65,7 @@ fn main() -> ExitCode {
         Command::List(args) => list::list(args),
         Command::Check(args) => check::check(args),
         Command::Determinism(args) => determinism::determinism(args),
+        Command::Bench(args) => bench::bench(args),
         Command::Worker => worker::serve(),
     };
     ExitCode::from(status.unwrap_or_else(|error| {

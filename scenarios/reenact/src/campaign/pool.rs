@@ -102,8 +102,7 @@ impl Pool {
     /// Runs one job, and again in a fresh process if it failed. `None` when the campaign was stopped meanwhile.
     fn run_job(&self, worker: &mut Option<Worker>, job: &Job, stop: &AtomicBool) -> std::io::Result<Option<Done>> {
         let Some(first) = self.attempt(worker, job, stop)? else { return Ok(None) };
-        let class = first.outcome.verdict.class;
-        if !self.confirm || !(class.is_violation() || class == Class::Harness) {
+        if !self.confirm || !failed(first.outcome.verdict.class) {
             return Ok(Some(first));
         }
         *worker = None;
@@ -127,7 +126,7 @@ impl Pool {
                     Ok(reply) if reply.number == job.number => {
                         let outcome = reply.outcome;
                         let keeps = !reply.panicked && reply.resident_bytes <= MEMORY_MAX;
-                        let stderr = if keeps && outcome.verdict.class == Class::Pass {
+                        let stderr = if keeps && !failed(outcome.verdict.class) {
                             let stderr = worker.stderr_so_far();
                             *slot = Some(worker);
                             stderr
@@ -157,6 +156,11 @@ impl Pool {
             }
         }
     }
+}
+
+/// Whether a run of this class is confirmed, and its worker replaced.
+fn failed(class: Class) -> bool {
+    class.is_violation() || class == Class::Harness
 }
 
 /// What two runs of a failing plan in two processes say together.

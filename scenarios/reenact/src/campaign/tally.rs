@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::exit;
 
 /// All runs of a campaign so far.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default)]
 pub struct Tally {
     /// By scenario and history; runs that were drawn for none have the history "".
     pub rows: BTreeMap<(String, String), Row>,
