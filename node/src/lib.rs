@@ -11,6 +11,7 @@ pub mod env;
 pub mod fact;
 pub mod key;
 pub mod pd;
+pub mod plants;
 pub mod raftlog;
 pub mod region;
 pub mod rpc;

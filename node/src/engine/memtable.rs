@@ -1,0 +1,251 @@
+//! The newest writes, in memory: one skip list a family, and the range deletes.
+//!
+//! Entries are ordered by user key, then newest first, so that a reader at a sequence number finds the version it may see
+//! as the first one not above that number. A memtable only grows; a full one becomes immutable and is written out.
+
+use std::{
+    borrow::Borrow,
+    cmp::Ordering,
+    ops::Bound,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
+    },
+};
+
+use bytes::Bytes;
+use crossbeam_skiplist::SkipMap;
+use parking_lot::RwLock;
+
+use crate::engine::{
+    batch::{Family, Op},
+    tombstone::{RangeDelete, Tombstones},
+};
+
+/// One version of one key as every source yields it; `value` is `None` for a delete.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) key: Bytes,
+    pub(crate) sequence: u64,
+    pub(crate) value: Option<Bytes>,
+}
+
+struct Slot {
+    key: Bytes,
+    sequence: u64,
+}
+
+/// A position, of a stored slot or of a search that borrows its key.
+trait Position {
+    fn position(&self) -> (&[u8], u64);
+}
+
+impl Position for Slot {
+    #[inline]
+    fn position(&self) -> (&[u8], u64) {
+        (&self.key, self.sequence)
+    }
+}
+
+struct Seek<'a>(&'a [u8], u64);
+
+impl Position for Seek<'_> {
+    #[inline]
+    fn position(&self) -> (&[u8], u64) {
+        (self.0, self.1)
+    }
+}
+
+#[inline]
+fn compare(left: (&[u8], u64), right: (&[u8], u64)) -> Ordering {
+    left.0.cmp(right.0).then(right.1.cmp(&left.1))
+}
+
+macro_rules! ordered_by_position {
+    ($type:ty) => {
+        impl PartialEq for $type {
+            fn eq(&self, other: &Self) -> bool {
+                self.cmp(other) == Ordering::Equal
+            }
+        }
+        impl Eq for $type {}
+        impl PartialOrd for $type {
+            fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+                Some(self.cmp(other))
+            }
+        }
+        impl Ord for $type {
+            #[inline]
+            fn cmp(&self, other: &Self) -> Ordering {
+                compare(self.position(), other.position())
+            }
+        }
+    };
+}
+
+ordered_by_position!(Slot);
+ordered_by_position!(dyn Position + '_);
+
+impl<'a> Borrow<dyn Position + 'a> for Slot {
+    fn borrow(&self) -> &(dyn Position + 'a) {
+        self
+    }
+}
+
+/// What every entry costs besides its bytes.
+const OVERHEAD: usize = 96;
+
+#[derive(Default)]
+struct Part {
+    map: SkipMap<Slot, Option<Bytes>>,
+    /// Whether there are range deletes at all: the common case skips the lock.
+    ranges_exist: AtomicBool,
+    ranges: RwLock<Arc<Tombstones>>,
+}
+
+/// The newest writes of all families.
+pub(crate) struct MemTable {
+    parts: [Part; Family::COUNT],
+    bytes: AtomicUsize,
+    sequence_max: AtomicU64,
+    /// The segments of the write-ahead log that hold its writes, in order; never empty.
+    pub(crate) segments: Vec<u64>,
+}
+
+impl MemTable {
+    /// An empty memtable whose writes are logged in `segments`.
+    pub(crate) fn new(segments: Vec<u64>) -> MemTable {
+        MemTable { parts: Default::default(), bytes: AtomicUsize::new(0), sequence_max: AtomicU64::new(0), segments }
+    }
+
+    /// Takes changes in; the first gets the number `sequence`. Only one writer at a time.
+    pub(crate) fn apply(&self, sequence: u64, ops: Vec<Op>) {
+        let mut bytes = 0;
+        let mut next = sequence;
+        for op in ops {
+            match op {
+                Op::Put(family, key, value) => {
+                    bytes += key.len() + value.len() + OVERHEAD;
+                    self.parts[family as usize].map.insert(Slot { key, sequence: next }, Some(value));
+                }
+                Op::Delete(family, key) => {
+                    bytes += key.len() + OVERHEAD;
+                    self.parts[family as usize].map.insert(Slot { key, sequence: next }, None);
+                }
+                Op::DeleteRange(family, start, end) => {
+                    bytes += start.len() + end.len() + OVERHEAD;
+                    let part = &self.parts[family as usize];
+                    let mut ranges = part.ranges.write();
+                    *ranges = Arc::new(ranges.with(RangeDelete { start, end, sequence: next }));
+                    part.ranges_exist.store(true, std::sync::atomic::Ordering::Release);
+                }
+            }
+            next += 1;
+        }
+        self.bytes.fetch_add(bytes, Relaxed);
+        self.sequence_max.store(next.saturating_sub(1), std::sync::atomic::Ordering::Release);
+    }
+
+    /// Roughly how much memory it takes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes.load(Relaxed)
+    }
+
+    /// Whether nothing was ever written to it.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.bytes() == 0
+    }
+
+    /// The largest sequence number in it.
+    pub(crate) fn sequence_max(&self) -> u64 {
+        self.sequence_max.load(std::sync::atomic::Ordering::Acquire)
+    }
+
+    /// The range deletes of a family; `None` when there are none.
+    #[inline]
+    pub(crate) fn tombstones(&self, family: Family) -> Option<Arc<Tombstones>> {
+        let part = &self.parts[family as usize];
+        part.ranges_exist.load(std::sync::atomic::Ordering::Acquire).then(|| part.ranges.read().clone())
+    }
+
+    /// Whether a family holds anything at all.
+    pub(crate) fn has(&self, family: Family) -> bool {
+        let part = &self.parts[family as usize];
+        part.ranges_exist.load(Relaxed) || !part.map.is_empty()
+    }
+
+    /// The version of `key` that a reader at `sequence` sees: its number and value, `None` for a delete.
+    #[inline]
+    pub(crate) fn get(&self, family: Family, key: &[u8], sequence: u64) -> Option<(u64, Option<Bytes>)> {
+        let seek = Seek(key, sequence);
+        let entry = self.parts[family as usize].map.lower_bound::<dyn Position>(Bound::Included(&seek))?;
+        (entry.key().key == key).then(|| (entry.key().sequence, entry.value().clone()))
+    }
+
+    /// Visits what a reader at `sequence` sees from `start` on, one version a key, until `visit` says stop.
+    pub(crate) fn scan(
+        &self,
+        family: Family,
+        start: Bound<&[u8]>,
+        end: &[u8],
+        sequence: u64,
+        mut visit: impl FnMut(&Bytes, u64, &Option<Bytes>) -> bool,
+    ) {
+        let map = &self.parts[family as usize].map;
+        let mut entry = match start {
+            Bound::Included(key) => map.lower_bound::<dyn Position>(Bound::Included(&Seek(key, u64::MAX))),
+            Bound::Excluded(key) => map.lower_bound::<dyn Position>(Bound::Excluded(&Seek(key, 0))),
+            Bound::Unbounded => map.front(),
+        };
+        let mut seen: Option<Bytes> = None;
+        while let Some(current) = entry {
+            let slot = current.key();
+            if !end.is_empty() && slot.key[..] >= *end {
+                return;
+            }
+            if slot.sequence <= sequence && seen.as_ref() != Some(&slot.key) {
+                if !visit(&slot.key, slot.sequence, current.value()) {
+                    return;
+                }
+                seen = Some(slot.key.clone());
+            }
+            entry = current.next();
+        }
+    }
+
+    /// Whether any key or range delete of a family meets `[start, end)`; an empty `end` is the end of the family.
+    pub(crate) fn overlaps(&self, family: Family, start: &[u8], end: &[u8]) -> bool {
+        let mut found = false;
+        self.scan(family, Bound::Included(start), end, u64::MAX, |_, _, _| {
+            found = true;
+            false
+        });
+        found || self.tombstones(family).is_some_and(|ranges| ranges.overlaps(start, end))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn put(key: &'static [u8], value: &'static [u8]) -> Op {
+        Op::Put(Family::Write, key.into(), value.into())
+    }
+
+    #[test]
+    fn a_reader_sees_the_newest_version_not_above_its_number() {
+        let table = MemTable::new(vec![1]);
+        table.apply(1, vec![put(b"a", b"1"), put(b"b", b"2"), Op::Delete(Family::Write, b"a"[..].into())]);
+        assert_eq!(table.get(Family::Write, b"a", 0), None);
+        assert_eq!(table.get(Family::Write, b"a", 2), Some((1, Some(b"1"[..].into()))));
+        assert_eq!(table.get(Family::Write, b"a", 9), Some((3, None)));
+        assert_eq!(table.get(Family::Lock, b"a", 9), None);
+        let mut seen = Vec::new();
+        table.scan(Family::Write, Bound::Excluded(b""), b"c", 2, |key, sequence, _| {
+            seen.push((key.clone(), sequence));
+            true
+        });
+        assert_eq!(seen, [(Bytes::from_static(b"a"), 1), (Bytes::from_static(b"b"), 2)]);
+        assert!(table.overlaps(Family::Write, b"aa", b"ba") && !table.overlaps(Family::Write, b"c", b"d"));
+    }
+}
