@@ -24,7 +24,7 @@ mod run;
 mod seeds;
 mod worker;
 
-use std::process::ExitCode;
+use std::{io::Write, panic::AssertUnwindSafe, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
@@ -58,7 +58,9 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let status = match Cli::parse().command {
+    let command = Cli::parse().command;
+    // A panic here is a bug of Reenact's own, and 101 would say that cargo failed. The hook has told about it.
+    let status = std::panic::catch_unwind(AssertUnwindSafe(|| match command {
         Command::Run(args) => run::run(args),
         Command::Replay(args) => replay::replay(args),
         Command::Plan(args) => plan::plan(args),
@@ -67,10 +69,14 @@ fn main() -> ExitCode {
         Command::Determinism(args) => determinism::determinism(args),
         Command::Bench(args) => bench::bench(args),
         Command::Worker => worker::serve(),
-    };
-    ExitCode::from(status.unwrap_or_else(|error| {
-        // Nobody is left to tell when standard error is closed.
-        let _ = std::io::Write::write_all(&mut anstream::stderr(), format!("error: {error:#}\n").as_bytes());
-        if error.is::<input::Refused>() { exit::USAGE } else { exit::VOID }
-    }))
+    }));
+    ExitCode::from(match status {
+        Ok(Ok(status)) => status,
+        Ok(Err(error)) => {
+            // Nobody is left to tell when standard error is closed.
+            let _ = anstream::stderr().write_all(format!("error: {error:#}\n").as_bytes());
+            if error.is::<input::Refused>() { exit::USAGE } else { exit::VOID }
+        }
+        Err(_) => exit::VOID,
+    })
 }

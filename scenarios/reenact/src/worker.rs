@@ -1,6 +1,6 @@
 //! The process in which plans run: a job a line on standard input, a reply a line on standard output.
 //!
-//! A worker ends when its input does, and after any panic: a panicked run may have left memory behind. It never decides
+//! A worker ends when its input does, when its parent does, and after any panic, which may leave memory behind. It never decides
 //! anything; what its death means is the pool's business. Its standard error is a pipe of the pool's.
 //!
 //! The planted bugs of workers are here because only a worker can die like a worker.
@@ -8,7 +8,9 @@
 use std::{
     any::Any,
     io::{BufRead, Write},
+    os::unix::process::parent_id,
     panic::{AssertUnwindSafe, catch_unwind},
+    time::Duration,
 };
 
 use scenarios::{
@@ -19,6 +21,9 @@ use scenarios::{
 use serde::{Deserialize, Serialize};
 
 use crate::exit;
+
+/// How often a worker looks whether its parent is still there.
+const PARENT_TICK: Duration = Duration::from_millis(500);
 
 /// One run to do.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -47,6 +52,7 @@ pub struct Reply {
 /// Serves jobs until there are no more.
 pub fn serve() -> anyhow::Result<u8> {
     let vocabulary = registry::vocabulary();
+    end_with_parent();
     for line in std::io::stdin().lock().lines() {
         let job: Job = serde_json::from_str(&line?)?;
         let result = catch_unwind(AssertUnwindSafe(|| match Plan::parse(&job.plan, &vocabulary) {
@@ -69,6 +75,17 @@ pub fn serve() -> anyhow::Result<u8> {
         }
     }
     Ok(exit::PASSED)
+}
+
+/// Ends this process when the one that started it is gone, even in the middle of a run that would never end.
+fn end_with_parent() {
+    let parent = parent_id();
+    std::thread::spawn(move || {
+        while parent_id() == parent {
+            std::thread::sleep(PARENT_TICK);
+        }
+        std::process::exit(i32::from(exit::VOID));
+    });
 }
 
 /// Fails as the plan's planted bugs say.

@@ -201,3 +201,39 @@ fn a_history_is_judged_from_its_file() {
     says(&reenact(folder.path(), &["check", "other.jsonl"]), 2, &["version 99"]);
     says(&reenact(folder.path(), &["check", "absent.jsonl"]), 2, &["cannot read the history absent.jsonl"]);
 }
+
+#[test]
+fn a_worker_does_not_outlive_its_parent() {
+    let folder = tempfile::tempdir().expect("a folder for small files");
+    file(folder.path(), "hangs.toml", format!("{SOUND}plant = [\"worker-hangs\"]\n").as_bytes());
+    let mut parent = Command::new(env!("CARGO_BIN_EXE_reenact"))
+        .args(["replay", "hangs.toml", "--jobs", "1"])
+        .current_dir(folder.path())
+        .spawn()
+        .expect("the program was built");
+    let children = format!("/proc/{0}/task", parent.id());
+    let worker = wait_for(|| {
+        // A child is listed with the thread that started it.
+        let tasks = std::fs::read_dir(&children).ok()?.flatten();
+        let listed = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok());
+        listed.flat_map(|text| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>()).next()
+    });
+    parent.kill().expect("it hangs, so it is still there");
+    parent.wait().expect("it was killed");
+    wait_for(|| {
+        let state = std::fs::read_to_string(format!("/proc/{worker}/stat")).ok();
+        // Gone, or dead and not yet fetched by whoever inherited it.
+        state.is_none_or(|state| state.contains(") Z ")).then_some(())
+    });
+}
+
+/// Asks again until there is an answer; a minute without one is a failure.
+fn wait_for<T>(mut ask: impl FnMut() -> Option<T>) -> T {
+    for _ in 0..600 {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    panic!("what was waited for did not happen within a minute");
+}

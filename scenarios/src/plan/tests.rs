@@ -290,4 +290,23 @@ proptest! {
         let _ = Plan::parse(&text, &vocabulary());
         let _ = Plan::parse_bytes(&bytes, &vocabulary());
     }
+
+    #[test]
+    fn a_spoilt_plan_is_no_panic_and_its_place_is_in_the_text(
+        at in 0..STORY.len(), cut in 0..40usize, put in "[-a-z0-9\"{}\\[\\], =.é\n]{0,6}"
+    ) {
+        let end = (at + cut).min(STORY.len());
+        let text = format!("{}{put}{}", &STORY[..at], &STORY[end..]);
+        match Plan::parse(&text, &vocabulary()) {
+            Ok(plan) => prop_assert_eq!(Plan::parse(&plan.to_string(), &vocabulary()), Ok(plan)),
+            Err(error) => {
+                // Just behind the last line is a place, too: something is missing there.
+                prop_assert!(error.place.line <= text.lines().count() + 1, "{}", error);
+                let line = text.lines().nth(error.place.line - 1).unwrap_or("");
+                prop_assert!(error.place.column <= line.chars().count() + 1, "{}", error);
+                let begins = error.render("p", &text).starts_with(&format!("p:{}:", error.place));
+                prop_assert!(begins, "{}", error);
+            }
+        }
+    }
 }

@@ -39,3 +39,59 @@ pub fn write(path: &Path, text: &str) -> anyhow::Result<()> {
         .and_then(|()| std::fs::rename(&partial, path))
         .with_context(|| format!("cannot write {}", path.display()))
 }
+
+#[cfg(test)]
+mod tests {
+    use scenarios::{
+        registry,
+        run::TriggerCount,
+        verdict::{Class, Verdict},
+    };
+
+    use super::*;
+
+    #[test]
+    fn a_kept_failure_can_be_read_again_and_says_all() {
+        let vocabulary = registry::vocabulary();
+        let text = "reenact = 1\nscenario = \"hand-written\"\nseed = \"7\"\nplant = [\"worker-hangs\"]\n\
+                    cluster = { stores = 3, release = \"8.1.0\" }\n";
+        let plan = Plan::parse(text, &vocabulary).expect("a sound plan");
+        let verdict =
+            Verdict::new(Class::Safety, "some-check", "rule: site 3\nwhat happened", 12, 1_500_000_000, 0xabc);
+        let mut outcome = Outcome::harness("", "");
+        outcome.trace_hash = verdict.trace;
+        outcome.verdict = verdict;
+        outcome.triggers = vec![TriggerCount { fact: "elected".to_owned(), count: 2 }];
+        outcome.last_events = vec!["11 frame".to_owned(), "12 sync".to_owned()];
+
+        let folder = tempfile::tempdir().expect("a folder for two files");
+        let out = folder.path().join("deep/er");
+        let kept = keep(&out, &plan, &outcome, "panicked at x\n", "1 f00").expect("the folder can be made");
+        assert_eq!(kept.plan.file_name().and_then(|name| name.to_str()), Some("hand-written-7-worker-hangs.toml"));
+
+        let again =
+            Plan::parse_bytes(&std::fs::read(&kept.plan).expect("it was kept"), &vocabulary).expect("it is sound");
+        let recorded = again.recorded.clone().expect("what happened was recorded");
+        assert_eq!(recorded.differences(&outcome.verdict, "1 f00"), Vec::<String>::new());
+        let other = Verdict { step: 13, ..outcome.verdict.clone() };
+        assert_eq!(recorded.differences(&other, "1 f00"), ["step: recorded 12, now 13"]);
+        assert_eq!(recorded.differences(&other, "2 f00"), Vec::<String>::new(), "a step is of one build");
+        assert_eq!(Plan { recorded: None, ..again }, plan);
+
+        let report = std::fs::read_to_string(&kept.report).expect("it was kept");
+        for word in [
+            "safety: hand-written seed 7",
+            "some-check",
+            "what happened",
+            "1.5s",
+            "0000000000000abc",
+            "elected 2",
+            "12 sync",
+            "panicked at x",
+        ] {
+            assert!(report.contains(word), "`{word}` should stand in:\n{report}");
+        }
+        let left: Vec<_> = std::fs::read_dir(&out).expect("it is there").collect();
+        assert_eq!(left.len(), 2, "no partial file is left: {left:?}");
+    }
+}

@@ -63,3 +63,39 @@ pub fn tally(tally: &Tally) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use scenarios::{
+        plan::Plan,
+        registry,
+        run::{Outcome, RunStats},
+        verdict::Verdict,
+    };
+
+    use super::*;
+
+    #[test]
+    fn a_tally_shows_what_was_drawn_and_what_was_armed() {
+        let text =
+            "reenact = 1\nscenario = \"hand-written\"\nseed = \"7\"\ncluster = { stores = 3, release = \"8.1.0\" }\n";
+        let plan = Plan::parse(text, &registry::vocabulary()).expect("a sound plan");
+        let mut runs = Tally::default();
+        for class in [Class::Pass, Class::Pass, Class::Unarmed, Class::Safety] {
+            let mut outcome = Outcome::harness("", "");
+            outcome.verdict = Verdict::new(class, "check", "detail", 0, 0, 0);
+            outcome.stats = RunStats {
+                steps: 10,
+                operations_committed: 5,
+                faults_fired: [("crash".to_owned(), 2)].into(),
+                simulated_ns: 3_000_000_000,
+                ..RunStats::default()
+            };
+            runs.add(&plan, &outcome);
+        }
+        let text = tally(&runs);
+        let row: Vec<&str> = text.lines().nth(1).expect("a row below the header").split_whitespace().collect();
+        assert_eq!(row, ["hand-written", "-", "4", "3", "75%", "1", "40", "20", "8", "12s"]);
+        assert!(text.contains("faults fired: crash 8\n4 runs: 2 pass, 1 safety, 1 unarmed\n"), "{text}");
+    }
+}
