@@ -68,8 +68,11 @@ pub(crate) struct Attempt {
     to: Option<ProcessId>,
     address: Arc<str>,
     delivery: Delivery,
-    answer: Mutex<(Option<Result<Connection, Broken>>, Option<Waker>)>,
+    answer: Mutex<Answer>,
 }
+
+/// The answer once it has come, and who waits for it.
+type Answer = (Option<Result<Connection, Broken>>, Option<Waker>);
 
 struct Listening {
     life: Arc<Life>,
@@ -328,7 +331,7 @@ impl Core {
             let (there, here) = (pipe(&attempt.from, &life), pipe(&life, &attempt.from));
             let mut state = self.fabric.state.lock();
             state.connections.insert(attempt.connection, (Arc::downgrade(&there), Arc::downgrade(&here)));
-            if attempt.connection % CONNECTIONS_PER_SWEEP == 0 {
+            if attempt.connection.is_multiple_of(CONNECTIONS_PER_SWEEP) {
                 state.connections.retain(|_, (there, here)| there.strong_count() + here.strong_count() > 0);
             }
             drop(state);

@@ -112,13 +112,13 @@ impl World {
         T: Send + 'static,
     {
         entropy::install();
-        thread::Builder::new()
+        #[expect(clippy::disallowed_methods, reason = "this is the one thread that a run has")]
+        let thread = thread::Builder::new()
             .name(format!("world-{}", self.seed))
             .stack_size(8 << 20)
             .spawn(move || self.run_here(body))
-            .expect("the host grants a thread")
-            .join()
-            .expect("a world catches every panic of its run")
+            .expect("the host grants a thread");
+        thread.join().expect("a world catches every panic of its run")
     }
 
     fn run_here<F, Fut, T>(self, body: F) -> Outcome<T>

@@ -147,6 +147,10 @@ fn run(seed: u64, seconds: u64, recording: bool) -> Trace {
 
 /// What the tests below run in an operating-system process of its own.
 #[test]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "its arguments and its speed are of the real process, outside of the world"
+)]
 #[ignore = "run by the other tests, with its arguments in the environment"]
 fn child() {
     let argument = |name: &str| std::env::var(name).unwrap_or_default();

@@ -9,7 +9,7 @@ use std::{
 };
 
 use sim::{
-    End, Event, Exit, Handle, Room, Seed, World,
+    End, Event, Handle, Room, Seed, World,
     disk::{CrashKeep, Open},
     event::{Cause, Fact},
     fabric::{Broken, Delivery},
@@ -92,13 +92,10 @@ impl Drop for Writer {
     }
 }
 
-fn listens(handle: Handle) -> impl Future<Output = Exit> + Send {
-    async move {
-        let mut listener = handle.net().listen("peer").expect("the address is free");
-        let mut connection = listener.accept().await;
-        while connection.receiver.recv().await.is_ok() {}
-        Exit::Done
-    }
+async fn listens(handle: Handle) {
+    let mut listener = handle.net().listen("peer").expect("the address is free");
+    let mut connection = listener.accept().await;
+    while connection.receiver.recv().await.is_ok() {}
 }
 
 async fn destructor_run(room: Room, how: fn(&sim::Process)) -> (Vec<u8>, Vec<Event>) {
@@ -196,6 +193,7 @@ impl Drop for Counted {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "the size of the real process")]
 fn resident_bytes() -> u64 {
     let status = std::fs::read_to_string("/proc/self/statm").expect("Linux tells a process its size");
     let pages: u64 =
