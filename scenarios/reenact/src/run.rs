@@ -130,6 +130,10 @@ pub fn run(args: Args) -> anyhow::Result<u8> {
         output::print(&format!("{}\n", as_json(&tally, &kept, status)));
         return Ok(status);
     }
+    if status == exit::NOTHING {
+        output::print("nothing was run: this build has no scenarios\n");
+        return Ok(status);
+    }
     output::print(&table::tally(&tally));
     // One of each fingerprint, the first of them in the order of plans.
     let mut by_fingerprint = BTreeMap::<&str, Vec<usize>>::new();
@@ -149,9 +153,6 @@ pub fn run(args: Args) -> anyhow::Result<u8> {
             false => format!("{}: {}\n", done.outcome.verdict.class, done.outcome.verdict.fingerprint),
         };
         output::print(&format!("\n{text}{again}{}", failure::lines_to_paste(kept)));
-    }
-    if status == exit::NOTHING {
-        output::print("nothing was run: this build has no scenarios\n");
     }
     Ok(status)
 }
