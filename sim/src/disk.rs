@@ -9,14 +9,13 @@
 //! Not modelled: hard links, permissions, direct I/O, renames of directories.
 
 use std::{
-    fmt, io,
+    io,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
 };
 
-use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 
 use crate::{
@@ -25,22 +24,26 @@ use crate::{
     process::{Life, ProcessId},
     room::Core,
     seed::{Seed, Stream},
-    trace,
 };
+
+mod control;
+mod handle;
+mod names;
 
 mod crash;
 mod fault;
 mod file;
-mod names;
 
 use crash::Chooser;
 use fault::{Faults, Hit, Patches};
 use file::Content;
 use names::{Names, Node};
 
+pub use control::{DiskControl, FaultGuard};
 pub use crash::CrashKeep;
 pub use fault::{Fault, FaultRule};
 pub use file::SECTOR_BYTES;
+pub use handle::File;
 
 /// How a disk is.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -465,254 +468,5 @@ fn check_parent(names: &Names, path: &str) -> Result<(), Errno> {
         Some(Node::Dir) => Ok(()),
         Some(Node::File(_)) => Err(Errno(libc::ENOTDIR)),
         None => Err(Errno(libc::ENOENT)),
-    }
-}
-
-/// An open file. Removing or renaming its name does not disturb it.
-#[derive(Clone)]
-pub struct File {
-    disk: Disk,
-    inode: Arc<Inode>,
-    path: Arc<str>,
-    writable: bool,
-}
-
-impl File {
-    /// The path that it was opened by.
-    pub fn path(&self) -> &Arc<str> {
-        &self.path
-    }
-
-    /// Reads up to `len` bytes at `offset`; fewer at the end of the file, or by a fault.
-    pub async fn read_at(&self, offset: u64, len: usize) -> io::Result<Bytes> {
-        let mut call = self.begin(DiskOp::Read, offset, len as u64).await;
-        let result = self.disk.refuse(&call).map(|()| self.read_now(&mut call, offset, len as u64));
-        self.finish(call, result)
-    }
-
-    fn read_now(&self, call: &mut Call, offset: u64, len: u64) -> Bytes {
-        let cell = &self.disk.cell;
-        let mut bytes = self.inode.content.lock().range(offset, len).to_vec();
-        if cell.faulty.load(Ordering::Relaxed) > 0 {
-            call.event.faulted |= self.inode.patches.lock().apply(offset, &mut bytes);
-            call.event.faulted |= cell.faults.rot(&self.path, self.inode.number, offset, &mut bytes);
-            if matches!(call.hit.fault, Some((_, Fault::ShortRead))) && bytes.len() > 1 {
-                bytes.truncate(1 + cell.faults.short(bytes.len() as u64 - 1) as usize);
-                call.event.faulted = true;
-            }
-        }
-        call.event.done = bytes.len() as u64;
-        cell.read_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-        bytes.into()
-    }
-
-    /// Writes all of `data` at `offset`; a gap before it reads as zeroes.
-    pub async fn write_at(&self, offset: u64, data: impl AsRef<[u8]>) -> io::Result<()> {
-        let data = data.as_ref();
-        let mut call = self.begin(DiskOp::Write, offset, data.len() as u64).await;
-        let result = self.may_write(&call).and_then(|()| self.write_now(&mut call, Some(offset), data));
-        self.finish(call, result.map(drop))
-    }
-
-    /// Writes all of `data` at the end, and returns where that was.
-    pub async fn append(&self, data: impl AsRef<[u8]>) -> io::Result<u64> {
-        let data = data.as_ref();
-        let mut call = self.begin(DiskOp::Append, 0, data.len() as u64).await;
-        let result = self.may_write(&call).and_then(|()| self.write_now(&mut call, None, data));
-        self.finish(call, result)
-    }
-
-    fn write_now(&self, call: &mut Call, at: Option<u64>, data: &[u8]) -> Result<u64, Errno> {
-        let cell = &self.disk.cell;
-        let len = data.len() as u64;
-        let mut content = self.inode.content.lock();
-        let offset = at.unwrap_or(content.len());
-        let end = offset.checked_add(len).ok_or(Errno(libc::EFBIG))?;
-        cell.reserve(content.len(), content.len().max(end))?;
-        if cell.faulty.load(Ordering::Relaxed) > 0 {
-            let mut patches = self.inode.patches.lock();
-            let cover = |content: &Content| {
-                let mut old = content.range(offset, len).to_vec();
-                old.resize(data.len(), 0);
-                old
-            };
-            match call.hit.fault {
-                Some((rule, Fault::LostWrite)) => {
-                    patches.cover(rule, offset, cover(&content));
-                    call.event.faulted = true;
-                }
-                Some((rule, Fault::MisdirectedWrite)) => {
-                    patches.cover(rule, offset, cover(&content));
-                    patches.cover(rule, cell.faults.misdirect(len, content.len()), data.to_vec());
-                    call.event.faulted = true;
-                }
-                _ => patches.uncover(offset, len),
-            }
-        }
-        content.write(cell.next_sequence(), offset, data);
-        cell.written_bytes.fetch_add(len, Ordering::Relaxed);
-        call.event.offset = offset;
-        call.event.done = len;
-        call.event.digest = trace::digest(data);
-        Ok(offset)
-    }
-
-    /// Cuts the file, or extends it by zeroes.
-    pub async fn truncate(&self, len: u64) -> io::Result<()> {
-        let call = self.begin(DiskOp::Truncate, len, 0).await;
-        let result = self.may_write(&call).and_then(|()| {
-            let mut content = self.inode.content.lock();
-            self.disk.cell.reserve(content.len(), len)?;
-            if self.disk.cell.faulty.load(Ordering::Relaxed) > 0 {
-                self.inode.patches.lock().uncover(len, u64::MAX - len);
-            }
-            content.truncate(self.disk.cell.next_sequence(), len);
-            Ok(())
-        });
-        self.finish(call, result)
-    }
-
-    /// The file's length in bytes.
-    pub async fn len(&self) -> io::Result<u64> {
-        let mut call = self.begin(DiskOp::Metadata, 0, 0).await;
-        let result = self.disk.refuse(&call).map(|()| self.inode.content.lock().len());
-        call.event.done = *result.as_ref().unwrap_or(&0);
-        self.finish(call, result)
-    }
-
-    /// Makes durable the bytes and the length that the file had when this was called.
-    pub async fn sync(&self) -> io::Result<()> {
-        let mark = self.disk.cell.next_sequence();
-        let mut call = self.begin(DiskOp::Sync, 0, 0).await;
-        let result = self.disk.refuse(&call);
-        match call.hit.fault {
-            Some((_, Fault::Error(_))) => self.inode.content.lock().doom(mark),
-            Some((_, Fault::FalseSync)) => call.event.faulted = true,
-            _ => self.inode.content.lock().sync(mark),
-        }
-        self.finish(call, result)
-    }
-
-    fn may_write(&self, call: &Call) -> Result<(), Errno> {
-        if self.writable { self.disk.refuse(call) } else { Err(Errno(libc::EBADF)) }
-    }
-
-    async fn begin(&self, op: DiskOp, offset: u64, len: u64) -> Call {
-        let mut call = self.disk.begin(op, &self.path, None, offset, len).await;
-        call.event.inode = self.inode.number;
-        call
-    }
-
-    fn finish<T>(&self, mut call: Call, result: Result<T, Errno>) -> io::Result<T> {
-        call.event.durable_len = self.inode.content.lock().durable_len();
-        self.disk.finish(call, result)
-    }
-}
-
-/// A process's disk as the owner of the room sees it: its faults, and the truth under them.
-#[derive(Clone)]
-pub struct DiskControl {
-    pub(crate) cell: Arc<DiskCell>,
-}
-
-impl DiskControl {
-    /// Lays a fault beside the disk, until the guard is lifted or dropped.
-    #[must_use = "dropping the guard lifts the fault"]
-    pub fn inject(&self, rule: FaultRule) -> FaultGuard {
-        self.cell.faulty.fetch_add(1, Ordering::Relaxed);
-        FaultGuard { cell: self.cell.clone(), id: Some(self.cell.faults.add(rule)) }
-    }
-
-    /// Lifts every fault, also those whose guards were kept for good.
-    pub fn heal(&self) {
-        self.cell.faults.clear();
-        for inode in self.cell.names.lock().files() {
-            inode.patches.lock().clear();
-        }
-    }
-
-    /// Changes latencies and capacity from now on.
-    pub fn set_config(&self, config: DiskConfig) {
-        *self.cell.config.write() = config;
-    }
-
-    /// Latencies and capacity.
-    pub fn config(&self) -> DiskConfig {
-        self.cell.config.read().clone()
-    }
-
-    /// The bytes that all files hold.
-    pub fn used_bytes(&self) -> u64 {
-        self.cell.used_bytes.load(Ordering::Relaxed)
-    }
-
-    /// All paths that can be seen, sorted.
-    pub fn visible_paths(&self) -> Vec<Arc<str>> {
-        self.cell.names.lock().visible_paths()
-    }
-
-    /// All paths that every crash keeps, sorted.
-    pub fn durable_paths(&self) -> Vec<Arc<str>> {
-        self.cell.names.lock().durable_paths()
-    }
-
-    /// Whether the path can be seen, and whether every crash keeps it.
-    pub fn exists(&self, path: &str) -> (bool, bool) {
-        let names = self.cell.names.lock();
-        (names.is_visible(path), names.is_durable(path))
-    }
-
-    /// The true bytes of a file that can be seen, whatever faults cover them.
-    pub fn read(&self, path: &str) -> Option<Vec<u8>> {
-        match self.cell.names.lock().get(path)? {
-            Node::File(inode) => Some(inode.content.lock().range(0, u64::MAX).to_vec()),
-            Node::Dir => None,
-        }
-    }
-
-    /// The length that every crash keeps of a file that can be seen.
-    pub fn durable_len(&self, path: &str) -> Option<u64> {
-        match self.cell.names.lock().get(path)? {
-            Node::File(inode) => Some(inode.content.lock().durable_len()),
-            Node::Dir => None,
-        }
-    }
-
-    /// Replaces the disk's content by nothing, as a new disk is put in. Not while the process runs.
-    pub fn wipe(&self) {
-        let names = std::mem::take(&mut *self.cell.names.lock());
-        drop(names);
-    }
-}
-
-impl fmt::Debug for DiskControl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Disk of {}", self.cell.process)
-    }
-}
-
-/// Keeps a fault in place; dropping it heals exactly what the fault spoiled.
-pub struct FaultGuard {
-    cell: Arc<DiskCell>,
-    id: Option<u64>,
-}
-
-impl FaultGuard {
-    /// Lifts the fault.
-    pub fn lift(self) {}
-
-    /// Leaves the fault in place until [`DiskControl::heal`].
-    pub fn keep(mut self) {
-        self.id = None;
-    }
-}
-
-impl Drop for FaultGuard {
-    fn drop(&mut self) {
-        let Some(id) = self.id else { return };
-        self.cell.faults.lift(id);
-        for inode in self.cell.names.lock().files() {
-            inode.patches.lock().lift(id);
-        }
     }
 }

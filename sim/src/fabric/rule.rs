@@ -114,7 +114,7 @@ impl Rule {
         self
     }
 
-    /// Only frames that the filter accepts.
+    /// Only frames that the filter accepts. It is called with the chain locked: it may not change rules.
     #[must_use]
     pub fn only(mut self, filter: impl FnMut(&Frame<'_>) -> bool + Send + 'static) -> Self {
         self.filter = Some(Box::new(filter));
