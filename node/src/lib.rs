@@ -6,6 +6,7 @@
 //!
 //! Nothing here knows whether it is simulated.
 
+pub mod defects;
 pub mod engine;
 pub mod env;
 pub mod fact;

@@ -1,4 +1,6 @@
 //! The store.
 
 pub mod fact;
+pub mod region_worker;
+pub mod snapshot;
 pub mod state;

@@ -40,10 +40,14 @@ crate::facts! { room "snapshot" wraps Snapshot;
     Registered "snapshot-registered" { region: RegionId, term: u64, index: u64, r#use: Text }
     /// The manager's registry lost an entry.
     Deregistered "snapshot-deregistered" { region: RegionId, term: u64, index: u64, r#use: Text }
-    /// A snapshot's file is about to be removed: `collected`, `stale`, `size-limit`, `leftover`, `after-apply`, `failed`.
+    /// A snapshot's file is about to be removed: `collected`, `stale`, `size-limit`, `leftover`, `after-apply`, `after-send`, `failed`.
     RemovingFile "snapshot-file-removing" { region: RegionId, term: u64, index: u64, path: Text, reason: Text }
     /// The collector looked over idle snapshots and removed some.
     Collected "snapshots-collected" { idle: u64, removed: u64 }
     /// The collector removed a snapshot while a peer's state said it was to be applied from it, or refused to.
     CollectWhileApplying "snapshot-collect-while-applying" { region: RegionId, term: u64, index: u64, removed: bool }
+    /// The collector's rule says that a snapshot may go; it stays when it is `registered`.
+    CollectWanted "snapshot-collect-wanted" { region: RegionId, term: u64, index: u64, reason: Text, registered: bool }
+    /// A snapshot of the same key was still here and is used again.
+    Reused "snapshot-reused" { region: RegionId, peer: PeerId, term: u64, index: u64 }
 }
