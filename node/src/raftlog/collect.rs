@@ -48,6 +48,9 @@ pub(super) async fn collect(inner: &Inner) -> Result<u64, Error> {
     Ok(removed)
 }
 
+/// By region.
+type Remains = Vec<(RegionId, PeerId, Remain)>;
+
 /// What has to be written again before a segment goes.
 enum Remain {
     Op(Op),
@@ -55,7 +58,7 @@ enum Remain {
 }
 
 /// The oldest segment with what is alive in it, unless it has to stay.
-fn oldest(inner: &Inner, writer: &Writer) -> Option<(u64, Segment, Vec<(RegionId, PeerId, Remain)>)> {
+fn oldest(inner: &Inner, writer: &Writer) -> Option<(u64, Segment, Remains)> {
     let memory = inner.memory.lock();
     let (number, segment) = memory.segments.first_key_value().map(|(number, segment)| (*number, segment.clone()))?;
     if number == writer.number || memory.pinned(number) {

@@ -186,13 +186,13 @@ pub(super) fn take_entry(bytes: &mut Bytes) -> Option<Entry> {
     if bytes.len() < ENTRY {
         return None;
     }
-    let mut entry = Entry::default();
-    entry.entry_type = match bytes.get_u8() {
+    let entry_type = match bytes.get_u8() {
         0 => EntryType::EntryNormal,
         1 => EntryType::EntryConfChange,
         2 => EntryType::EntryConfChangeV2,
         _ => return None,
     };
+    let mut entry = Entry { entry_type, ..Entry::default() };
     entry.term = bytes.get_u64_le();
     entry.index = bytes.get_u64_le();
     let context = bytes.get_u32_le() as usize;
