@@ -6,9 +6,16 @@
 //!
 //! Not here: what a violation means for a run (its verdict), and whether a run reached what it was made for.
 
+pub mod client;
+pub mod dense;
 pub mod known;
+pub mod lease;
 pub mod liveness;
 pub mod process;
+pub mod raft;
+pub mod reference;
+pub mod region;
+pub mod snapshot;
 mod table;
 
 use std::fmt;
@@ -23,13 +30,16 @@ use crate::{
 pub use known::Known;
 pub use table::TABLE;
 
+/// What a check says of an event.
+pub type Judged = Result<(), Box<Violation>>;
+
 /// One property, judged event by event.
 pub trait Check: Send {
     /// Hears an event. An error is a violation; the check is not asked again.
-    fn on(&mut self, event: &Event, known: &Known) -> Result<(), Violation>;
+    fn on(&mut self, event: &Event, known: &Known) -> Judged;
 
     /// Judges what could not be judged before the end of the run.
-    fn finish(&mut self, known: &Known) -> Result<(), Violation> {
+    fn finish(&mut self, known: &Known) -> Judged {
         let _ = known;
         Ok(())
     }
@@ -79,8 +89,8 @@ pub struct Violation {
 
 impl Violation {
     /// A violation of the rule; the dispatcher fills in check, class and event.
-    pub fn new(rule: &'static str, detail: impl Into<String>) -> Violation {
-        Violation {
+    pub fn new(rule: &'static str, detail: impl Into<String>) -> Box<Violation> {
+        Box::new(Violation {
             check: String::new(),
             class: Class::Safety,
             rule: rule.to_owned(),
@@ -89,17 +99,17 @@ impl Violation {
             seq: None,
             time_ns: 0,
             node: None,
-        }
+        })
     }
 
     /// The same with a site. Numbers in it do not count.
-    pub fn at(mut self, site: &str) -> Violation {
+    pub fn at(mut self: Box<Self>, site: &str) -> Box<Violation> {
         self.site = normalised(site);
         self
     }
 
     /// The same as an admission that the budget ended.
-    pub fn inconclusive(mut self) -> Violation {
+    pub fn inconclusive(mut self: Box<Self>) -> Box<Violation> {
         self.class = Class::Inconclusive;
         self
     }
@@ -215,7 +225,7 @@ impl Checks {
             }
             checks.push(Running { entry, check: (entry.make)(), accused: false, heard: 0 });
         }
-        let known = Known::new(header);
+        let known = Known::new(header, checks.iter().any(|running| known::needs_content(running.entry.name)));
         Checks { known, checks, hearers, violations: Vec::new(), finished: false }
     }
 
@@ -233,7 +243,7 @@ impl Checks {
             running.heard += 1;
             if let Err(violation) = running.check.on(event, &self.known) {
                 running.accused = true;
-                self.violations.push(complete(violation, running.entry, Some(event)));
+                self.violations.push(complete(*violation, running.entry, Some(event)));
             }
         }
         self.violations.get(before)
@@ -247,7 +257,7 @@ impl Checks {
             for running in self.checks.iter_mut().filter(|running| !running.accused) {
                 if let Err(violation) = running.check.finish(&self.known) {
                     running.accused = true;
-                    self.violations.push(complete(violation, running.entry, None));
+                    self.violations.push(complete(*violation, running.entry, None));
                 }
             }
             self.violations[before..].sort_by_key(|violation| violation.class == Class::Inconclusive);

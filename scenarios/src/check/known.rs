@@ -3,14 +3,25 @@
 //! Brought up to date before any check hears an event. Only what more than one check needs, and nothing that a single
 //! check could keep for itself.
 
-use node::env::Instant;
+pub mod files;
+pub mod ledger;
 
+use node::{env::Instant, fact::Fact};
+
+use super::reference::Reference;
 use crate::event::{Body, Event, Header, NodeId, RoomEvent, Witness};
+
+pub use files::Files;
+pub use ledger::Ledger;
 
 /// Knowledge shared by the checks.
 pub struct Known {
     header: Header,
-    clocks: Vec<Vec<Segment>>,
+    clocks: Vec<Option<Segment>>,
+    files: Files,
+    ledger: Ledger,
+    /// None when no check of the run needs it.
+    reference: Option<Reference>,
 }
 
 #[derive(Clone, Copy)]
@@ -21,19 +32,66 @@ struct Segment {
 }
 
 impl Known {
-    pub(super) fn new(header: Header) -> Known {
-        Known { clocks: vec![Vec::new(); header.nodes.len()], header }
+    pub(super) fn new(header: Header, with_content: bool) -> Known {
+        let reference = with_content.then(|| Reference::new(header.whole));
+        Known {
+            clocks: vec![None; header.nodes.len()],
+            files: Files::default(),
+            ledger: Ledger::default(),
+            reference,
+            header,
+        }
     }
 
+    #[inline]
     pub(super) fn on(&mut self, event: &Event) {
-        if let Body::Room(RoomEvent::ClockChanged { true_ns, local_ns, rate_ppm }) = &event.body {
-            let segment = Segment { true_ns: *true_ns, local_ns: *local_ns, rate_ppm: *rate_ppm };
-            let node = usize::from(event.node);
-            if self.clocks.len() <= node {
-                self.clocks.resize(node + 1, Vec::new());
+        match &event.body {
+            Body::Node(Fact::Apply(node::store::fact::apply::Fact::Applied {
+                region,
+                index,
+                term,
+                kind,
+                command,
+                ..
+            })) => {
+                if let Some(reference) = &mut self.reference {
+                    reference.apply(*region, *index, *term, kind.as_str(), command);
+                }
             }
-            self.clocks[node].push(segment);
+            Body::Node(Fact::Region(node::store::fact::region::Fact::Changed { region, reason, .. }))
+                if reason.as_str() == "create" && region.is_initialized() =>
+            {
+                if let Some(reference) = &mut self.reference {
+                    reference.create(region.id, region.epoch);
+                }
+            }
+            Body::Room(RoomEvent::ClockChanged { true_ns, local_ns, rate_ppm }) => {
+                let segment = Segment { true_ns: *true_ns, local_ns: *local_ns, rate_ppm: *rate_ppm };
+                let node = usize::from(event.node);
+                if self.clocks.len() <= node {
+                    self.clocks.resize(node + 1, None);
+                }
+                self.clocks[node] = Some(segment);
+            }
+            Body::Client(client) => self.ledger.on(event.seq, client),
+            Body::Room(room) => self.files.on(event.node, room),
+            _ => {}
         }
+    }
+
+    /// The reference content of the regions.
+    pub fn reference(&self) -> Option<&Reference> {
+        self.reference.as_ref()
+    }
+
+    /// What clients asked and got.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// The files of the processes.
+    pub fn files(&self) -> &Files {
+        &self.files
     }
 
     /// Whether a witness speaks in this history.
@@ -56,25 +114,17 @@ impl Known {
         self.header.nodes.len()
     }
 
-    /// When in true time the process's monotonic clock shows `local`, by what is known of its rate so far. None when
-    /// the room has said nothing of that clock, or when it stands still and will not get there.
-    pub fn true_time(&self, node: NodeId, local: Instant) -> Option<u64> {
-        let segments = self.clocks.get(usize::from(node))?;
-        let segment = segments.iter().rev().find(|segment| segment.local_ns <= local.0).or(segments.first())?;
-        let rate = 1_000_000 + i128::from(segment.rate_ppm);
-        if rate <= 0 {
-            return None;
-        }
-        let ahead = i128::from(local.0) - i128::from(segment.local_ns);
-        u64::try_from(i128::from(segment.true_ns) + ahead * 1_000_000 / rate).ok()
-    }
-
-    /// What the process's monotonic clock shows at true time `true_ns`.
+    /// What the process's monotonic clock shows at true time `true_ns`, not before the last change of its rate. None
+    /// when the room has said nothing of that clock.
     pub fn local_time(&self, node: NodeId, true_ns: u64) -> Option<Instant> {
-        let segments = self.clocks.get(usize::from(node))?;
-        let segment = segments.iter().rev().find(|segment| segment.true_ns <= true_ns).or(segments.first())?;
+        let segment = self.clocks.get(usize::from(node))?.as_ref()?;
         let ahead = i128::from(true_ns) - i128::from(segment.true_ns);
         let local = i128::from(segment.local_ns) + ahead * (1_000_000 + i128::from(segment.rate_ppm)) / 1_000_000;
         u64::try_from(local).ok().map(Instant)
     }
+}
+
+/// Whether a check judges by the reference content.
+pub(super) fn needs_content(check: &str) -> bool {
+    matches!(check, "content-equals-reference" | "snapshot-equals-state" | "acknowledged-writes-survive")
 }

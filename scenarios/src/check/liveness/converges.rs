@@ -6,7 +6,7 @@
 //!
 //! Source: liveness after stabilisation (TigerBeetle's liveness mode, FoundationDB's QuietDatabase).
 
-use super::super::{Check, Entry, Known, Violation};
+use super::super::{Check, Entry, Judged, Known, Violation};
 use crate::{
     event::{Body, Event, Hall, RoomEvent},
     verdict::Class,
@@ -28,7 +28,7 @@ struct Converges {
 }
 
 impl Check for Converges {
-    fn on(&mut self, event: &Event, _known: &Known) -> Result<(), Violation> {
+    fn on(&mut self, event: &Event, _known: &Known) -> Judged {
         let Body::Room(RoomEvent::ConvergeEnded { reasons }) = &event.body else { return Ok(()) };
         self.ended += 1;
         let Some(first) = reasons.first() else { return Ok(()) };

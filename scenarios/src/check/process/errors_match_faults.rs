@@ -12,9 +12,9 @@ use std::collections::BTreeMap;
 
 use node::fact::Fact;
 
-use super::super::{Check, Entry, Known, Violation};
+use super::super::{Check, Entry, Judged, Known, Violation};
 use crate::{
-    event::{Body, Event, Exit, Hall, NodeId, RoomEvent},
+    event::{Body, Event, Exit, Hall, NodeId, RoomEvent, Witness},
     verdict::Class,
 };
 
@@ -55,7 +55,10 @@ impl ErrorsMatchFaults {
 }
 
 impl Check for ErrorsMatchFaults {
-    fn on(&mut self, event: &Event, known: &Known) -> Result<(), Violation> {
+    fn on(&mut self, event: &Event, known: &Known) -> Judged {
+        if !known.has(Witness::Room) {
+            return Ok(());
+        }
         let node = event.node;
         let name = known.name(node);
         match &event.body {

@@ -5,7 +5,7 @@
 //!
 //! Source: tikv#18003 (a rollback that could not open its data).
 
-use super::super::{Check, Entry, Known, Violation};
+use super::super::{Check, Entry, Judged, Known, Violation};
 use crate::{
     event::{Body, Event, Hall, RoomEvent},
     verdict::Class,
@@ -29,7 +29,7 @@ struct NoCrashLoop {
 }
 
 impl Check for NoCrashLoop {
-    fn on(&mut self, event: &Event, known: &Known) -> Result<(), Violation> {
+    fn on(&mut self, event: &Event, known: &Known) -> Judged {
         let Body::Room(room) = &event.body else { return Ok(()) };
         match room {
             RoomEvent::ProcessStarted { .. } => self.starts += 1,

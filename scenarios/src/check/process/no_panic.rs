@@ -5,7 +5,7 @@
 //!
 //! Source: tikv#18030, tikv#2923.
 
-use super::super::{Check, Entry, Known, Violation};
+use super::super::{Check, Entry, Judged, Known, Violation};
 use crate::{
     event::{Body, Event, Exit, Hall, RoomEvent},
     verdict::Class,
@@ -27,7 +27,7 @@ struct NoPanic {
 }
 
 impl Check for NoPanic {
-    fn on(&mut self, event: &Event, known: &Known) -> Result<(), Violation> {
+    fn on(&mut self, event: &Event, known: &Known) -> Judged {
         let Body::Room(RoomEvent::ProcessExited { cause }) = &event.body else { return Ok(()) };
         self.exits += 1;
         let Exit::Panicked { message, location } = cause else { return Ok(()) };

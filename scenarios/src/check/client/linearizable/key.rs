@@ -1,0 +1,202 @@
+//! One key's register: which versions happened, and how far time had come when.
+
+use std::collections::BTreeMap;
+
+use super::{Fate, Judged, Known, Span, Violation};
+use crate::event::Edit;
+
+/// A key's history.
+#[derive(Default)]
+pub(super) struct Key {
+    /// Versions that are known to have taken effect, with what they expected.
+    happened: BTreeMap<u64, Option<u64>>,
+    /// Deletions that were tried, by timestamp.
+    deletions: Vec<u64>,
+    /// The newest version shown by an answer up to an event: ascending in both.
+    floors: Vec<(u64, u64)>,
+    /// Set by the first read that found nothing after something had been shown.
+    unsettled: Option<Unsettled>,
+}
+
+/// What has to be judged again at the end.
+struct Unsettled {
+    /// The floors until then.
+    floors: Vec<(u64, u64)>,
+    /// All answers from then on.
+    answers: Vec<Answer>,
+}
+
+/// An answer that counts in time.
+#[derive(Clone, Copy)]
+struct Answer {
+    span: Span,
+    /// None for a read that found nothing.
+    timestamp: Option<u64>,
+}
+
+impl Key {
+    pub(super) fn stamped(&mut self, edit: &Edit, timestamp: u64) {
+        if edit.value.is_none() {
+            self.deletions.push(timestamp);
+        }
+    }
+
+    pub(super) fn has_happened(&self, timestamp: u64) -> bool {
+        self.happened.contains_key(&timestamp)
+    }
+
+    /// A version has taken effect: it fits between its neighbours.
+    pub(super) fn happened(&mut self, name: &[u8], timestamp: u64, expect: Option<u64>, known: &Known) -> Judged {
+        if self.happened.insert(timestamp, expect).is_some() {
+            return Ok(());
+        }
+        // What a compare-and-swap expected has happened, too.
+        if let Some(before) = expect.filter(|before| *before != 0) {
+            let version = known.ledger().version(before);
+            let edit = version.filter(|it| it.fate != Fate::Never).and_then(|it| it.edit(name));
+            let Some(edit) = edit.filter(|edit| edit.value.is_some() && before < timestamp) else {
+                let name = String::from_utf8_lossy(name);
+                let detail = format!("`{name}`: the swap at {timestamp} succeeded on {before}, which no write made");
+                return Err(Violation::new("swapped-from-nowhere", detail));
+            };
+            self.happened(name, before, edit.expect, known)?;
+        }
+        let before = self.happened.range(..timestamp).next_back().map(|(stamp, _)| *stamp);
+        let after = self.happened.range(timestamp + 1..).next().map(|(stamp, expect)| (*stamp, *expect));
+        let between = |swap: u64, expected: u64, other: u64| {
+            let name = String::from_utf8_lossy(name);
+            let detail = format!("`{name}`: the swap at {swap} succeeded on {expected}, over the version at {other}");
+            Err(Violation::new("swapped-over", detail))
+        };
+        match (expect, before) {
+            (Some(expected), Some(other)) if expected != 0 && other != expected => {
+                return between(timestamp, expected, other);
+            }
+            _ => {}
+        }
+        match after {
+            Some((swap, Some(expected))) if expected != 0 && expected != timestamp => {
+                between(swap, expected, timestamp)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The newest version shown by an answer that came before the event.
+    fn floor(floors: &[(u64, u64)], event: u64) -> u64 {
+        let at = floors.partition_point(|(seq, _)| *seq < event);
+        at.checked_sub(1).map_or(0, |at| floors[at].1)
+    }
+
+    fn raise(floors: &mut Vec<(u64, u64)>, event: u64, timestamp: u64) {
+        if floors.last().is_none_or(|(_, newest)| *newest < timestamp) {
+            floors.push((event, timestamp));
+        }
+    }
+
+    fn answered(&mut self, answer: Answer) {
+        if let Some(unsettled) = &mut self.unsettled {
+            unsettled.answers.push(answer);
+        }
+    }
+
+    /// A read showed a version.
+    pub(super) fn read(&mut self, name: &[u8], span: Span, timestamp: u64) -> Judged {
+        let floor = Key::floor(&self.floors, span.invoked);
+        if timestamp < floor {
+            let name = String::from_utf8_lossy(name);
+            let detail = format!("a read of `{name}` shows the version at {timestamp} after {floor} had been shown");
+            return Err(Violation::new("stale-read", detail));
+        }
+        Key::raise(&mut self.floors, span.returned, timestamp);
+        self.answered(Answer { span, timestamp: Some(timestamp) });
+        Ok(())
+    }
+
+    /// A write was acknowledged.
+    pub(super) fn write(&mut self, name: &[u8], span: Span, timestamp: u64) -> Judged {
+        let floor = Key::floor(&self.floors, span.invoked);
+        if timestamp <= floor {
+            let name = String::from_utf8_lossy(name);
+            let detail =
+                format!("a write of `{name}` was acknowledged at {timestamp} and began after {floor} had been shown");
+            return Err(Violation::new("write-behind", detail));
+        }
+        Key::raise(&mut self.floors, span.returned, timestamp);
+        self.answered(Answer { span, timestamp: Some(timestamp) });
+        Ok(())
+    }
+
+    /// A read found nothing: that is at the beginning, or behind a deletion.
+    pub(super) fn read_nothing(&mut self, name: &[u8], span: Span, known: &Known) -> Judged {
+        let floor = Key::floor(&self.floors, span.invoked);
+        if floor == 0 {
+            return Ok(());
+        }
+        if self.unsettled.is_none() {
+            self.unsettled = Some(Unsettled { floors: self.floors.clone(), answers: Vec::new() });
+        }
+        self.answered(Answer { span, timestamp: None });
+        match self.nothing_at(floor, span, known) {
+            Some(_) => Ok(()),
+            None => Err(vanished(name, floor)),
+        }
+    }
+
+    /// The oldest version at or above `floor` as of which a read may find nothing.
+    fn nothing_at(&self, floor: u64, span: Span, known: &Known) -> Option<u64> {
+        let possible = |stamp: u64| {
+            let version = known.ledger().version(stamp);
+            version.is_some_and(|version| version.fate != Fate::Never && version.stamped < span.returned)
+        };
+        self.deletions.iter().copied().filter(|stamp| *stamp >= floor && possible(*stamp)).min()
+    }
+
+    /// Places the reads that found nothing, now that the fates of all deletions are known, and judges the swaps that
+    /// expected nothing.
+    pub(super) fn settle(&mut self, name: &[u8], known: &Known) -> Judged {
+        self.settle_swaps(name, known)?;
+        let Some(unsettled) = &self.unsettled else { return Ok(()) };
+        let mut floors = unsettled.floors.clone();
+        for answer in &unsettled.answers {
+            let floor = Key::floor(&floors, answer.span.invoked);
+            let timestamp = match answer.timestamp {
+                Some(timestamp) if timestamp >= floor => timestamp,
+                Some(timestamp) => {
+                    let name = String::from_utf8_lossy(name);
+                    let detail =
+                        format!("`{name}` shows the version at {timestamp} after it had been deleted at {floor}");
+                    return Err(Violation::new("deleted-and-back", detail));
+                }
+                None => self.nothing_at(floor, answer.span, known).ok_or_else(|| vanished(name, floor))?,
+            };
+            Key::raise(&mut floors, answer.span.returned, timestamp);
+        }
+        Ok(())
+    }
+
+    fn settle_swaps(&self, name: &[u8], known: &Known) -> Judged {
+        let mut before = None;
+        for (&timestamp, expect) in &self.happened {
+            if let (Some(0), Some(other)) = (expect, before) {
+                let gone = |stamp: &u64| {
+                    let version = known.ledger().version(*stamp);
+                    (other..timestamp).contains(stamp) && version.is_some_and(|version| version.fate != Fate::Never)
+                };
+                if !self.deletions.iter().any(gone) {
+                    let name = String::from_utf8_lossy(name);
+                    let detail =
+                        format!("`{name}`: the swap at {timestamp} succeeded on nothing, over the value at {other}");
+                    return Err(Violation::new("swapped-over", detail));
+                }
+            }
+            before = Some(timestamp);
+        }
+        Ok(())
+    }
+}
+
+fn vanished(name: &[u8], floor: u64) -> Box<Violation> {
+    let name = String::from_utf8_lossy(name);
+    Violation::new("value-vanished", format!("a read of `{name}` found nothing after {floor} had been shown"))
+}

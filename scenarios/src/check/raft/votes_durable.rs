@@ -1,0 +1,112 @@
+//! A vote is durable before it is sent, and no restart forgets it.
+//!
+//! Whether it is durable is the room's word: the synced length of the file that the hard state was written to. A peer
+//! that is read back has to know the newest vote that it ever sent, or a later term.
+//!
+//! Source: Ongaro's thesis, section 3.8 (a server must persist its vote before it answers); tikv#9579.
+
+use std::collections::BTreeMap;
+
+use node::{
+    fact::{Fact, Text},
+    raftlog::fact as raftlog,
+    region::PeerId,
+    store::fact::raft,
+};
+
+use super::super::{Check, Entry, Judged, Known, Violation};
+use crate::{
+    event::{Body, Event, Hall, NodeId, RoomEvent},
+    verdict::Class,
+};
+
+/// The check's row.
+pub const VOTES_DURABLE: Entry = Entry {
+    name: "votes-durable",
+    family: "raft",
+    class: Class::Safety,
+    property: "a vote is durable before it is sent, and no restart forgets it",
+    source: "Ongaro's thesis, section 3.8; tikv#9579",
+    hears: &[Hall::RaftLog, Hall::Raft, Hall::Disk],
+    make: || Box::new(VotesDurable::default()),
+};
+
+#[derive(Default)]
+struct VotesDurable {
+    peers: BTreeMap<(NodeId, PeerId), Peer>,
+    votes: u64,
+}
+
+#[derive(Default)]
+struct Peer {
+    written: Option<Written>,
+    /// The newest vote that was sent: term and candidate.
+    sent: (u64, PeerId),
+}
+
+struct Written {
+    incarnation: u32,
+    term: u64,
+    vote: PeerId,
+    file: Text,
+    end: u64,
+}
+
+impl Check for VotesDurable {
+    fn on(&mut self, event: &Event, known: &Known) -> Judged {
+        match &event.body {
+            Body::Node(Fact::RaftLog(raftlog::Fact::HardStateWritten { peer, term, vote, file, end, .. })) => {
+                let state = self.peers.entry((event.node, *peer)).or_default();
+                let (term, vote, end) = (*term, *vote, *end);
+                state.written = Some(Written { incarnation: event.incarnation, term, vote, file: file.clone(), end });
+                Ok(())
+            }
+            Body::Node(Fact::Raft(raft::Fact::VoteSent { region, peer, term, to })) => {
+                self.votes += 1;
+                let state = self.peers.entry((event.node, *peer)).or_default();
+                state.sent = state.sent.max((*term, *to));
+                let written = state.written.as_ref().filter(|written| written.incarnation == event.incarnation);
+                let Some(written) = written else { return Ok(()) };
+                if (written.term, written.vote) != (*term, *to) {
+                    let detail = format!(
+                        "peer {peer} of region {region} votes for {to} in term {term}; written is a vote for {} in term {}",
+                        written.vote, written.term
+                    );
+                    return Err(Violation::new("vote-not-written", detail));
+                }
+                if known.files().covers(event.node, written.file.as_str(), written.end) == Some(false) {
+                    let detail = format!(
+                        "peer {peer} of region {region} sends its vote for {to} in term {term}, which ends at {} of {} and is not synced",
+                        written.end, written.file
+                    );
+                    return Err(Violation::new("vote-not-durable", detail));
+                }
+                Ok(())
+            }
+            Body::Node(Fact::Raft(raft::Fact::PeerRecovered { region, peer, term, vote, .. })) => {
+                let Some(state) = self.peers.get(&(event.node, *peer)) else { return Ok(()) };
+                let (sent_term, sent_to) = state.sent;
+                if *term > sent_term || (*term == sent_term && (*vote == sent_to || sent_term == 0)) {
+                    return Ok(());
+                }
+                let detail = format!(
+                    "peer {peer} of region {region} comes back with term {term} vote {vote}; it had voted for {sent_to} in term {sent_term}"
+                );
+                Err(Violation::new("vote-forgotten", detail))
+            }
+            Body::Node(Fact::Raft(raft::Fact::PeerDestroyed { peer, .. })) => {
+                self.peers.remove(&(event.node, *peer));
+                Ok(())
+            }
+            Body::Room(RoomEvent::DiskWiped {}) => {
+                self.peers.retain(|(node, _), _| *node != event.node);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn reached(&self) -> u64 {
+        self.votes
+    }
+}

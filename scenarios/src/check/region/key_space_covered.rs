@@ -1,0 +1,103 @@
+//! The regions cover the key space, and no two of them overlap at one version.
+//!
+//! A version of a range belongs to one region: a split gives the parent and its children the next one, so regions that
+//! share a key never share a version. When the run is at rest or has converged, the newest ranges of all regions follow
+//! each other without a hole from the first key to the last. In between, a child that nobody has stated yet is no hole.
+//!
+//! Source: TiKV's `RegionEpoch`; DESIGN section 7.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use bytes::Bytes;
+use node::{
+    fact::Fact,
+    region::{Region, RegionId},
+    store::fact::region,
+};
+
+use super::super::{Check, Entry, Judged, Known, Violation};
+use crate::{
+    event::{Body, Event, Hall, RoomEvent},
+    verdict::Class,
+};
+
+/// The check's row.
+pub const KEY_SPACE_COVERED: Entry = Entry {
+    name: "key-space-covered",
+    family: "region",
+    class: Class::Safety,
+    property: "regions cover the key space, and no two overlap at one version",
+    source: "TiKV's RegionEpoch",
+    hears: &[Hall::Region, Hall::Plan],
+    make: || Box::new(KeySpaceCovered::default()),
+};
+
+#[derive(Default)]
+struct KeySpaceCovered {
+    versions: BTreeMap<u64, BTreeMap<RegionId, Arc<Region>>>,
+    newest: BTreeMap<RegionId, Arc<Region>>,
+    judged: u64,
+}
+
+impl KeySpaceCovered {
+    fn learn(&mut self, region: &Arc<Region>) -> Judged {
+        let same_version = self.versions.entry(region.epoch.version).or_default();
+        if !region.is_initialized() || same_version.contains_key(&region.id) {
+            return Ok(());
+        }
+        self.judged += 1;
+        if let Some(other) = same_version.values().find(|other| other.overlaps(region)) {
+            let detail = format!("regions {} and {} overlap at version {}", other.id, region.id, region.epoch.version);
+            return Err(Violation::new("overlap", detail));
+        }
+        same_version.insert(region.id, region.clone());
+        let newest = self.newest.entry(region.id).or_insert_with(|| region.clone());
+        if newest.epoch.version < region.epoch.version {
+            *newest = region.clone();
+        }
+        Ok(())
+    }
+
+    fn covered(&mut self) -> Judged {
+        self.judged += 1;
+        let mut regions: Vec<&Arc<Region>> = self.newest.values().collect();
+        regions.sort_by(|a, b| a.start.cmp(&b.start));
+        let mut covered = Bytes::new();
+        for (position, region) in regions.iter().enumerate() {
+            let (id, from) = (region.id, String::from_utf8_lossy(&covered));
+            if region.start > covered {
+                return Err(Violation::new("hole", format!("no region holds the keys from `{from}` to region {id}")));
+            }
+            if region.start < covered || (position > 0 && covered.is_empty()) {
+                return Err(Violation::new("overlap-at-rest", format!("region {id} begins before `{from}`")));
+            }
+            covered = region.end.clone();
+        }
+        match regions.last() {
+            Some(last) if !last.end.is_empty() => {
+                let from = String::from_utf8_lossy(&last.end);
+                Err(Violation::new("hole", format!("no region holds the keys from `{from}` on")))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Check for KeySpaceCovered {
+    fn on(&mut self, event: &Event, known: &Known) -> Judged {
+        match &event.body {
+            Body::Node(Fact::Region(
+                region::Fact::Changed { region, .. } | region::Fact::StateRecovered { region, .. },
+            )) => self.learn(region),
+            Body::Room(RoomEvent::ConvergeEnded { reasons }) if reasons.is_empty() && known.is_whole() => {
+                self.covered()
+            }
+            Body::Room(RoomEvent::AtRest {}) if known.is_whole() => self.covered(),
+            _ => Ok(()),
+        }
+    }
+
+    fn reached(&self) -> u64 {
+        self.judged
+    }
+}
