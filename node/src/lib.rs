@@ -6,6 +6,7 @@
 //!
 //! Nothing here knows whether it is simulated.
 
+pub mod client;
 pub mod defects;
 pub mod engine;
 pub mod env;
@@ -15,6 +16,7 @@ pub mod pd;
 pub mod plants;
 pub mod raftlog;
 pub mod region;
+pub mod release;
 pub mod rpc;
 pub mod store;
 pub mod wire;

@@ -16,14 +16,18 @@ crate::facts! { room "placement" wraps Placement;
     StorePut "placement-store-put" { store: StoreId, address: Text, state: Text, release: Text }
     /// A region heartbeat was newer than what was known.
     RegionKnown "placement-region-known" { region: Arc<Region>, leader: PeerId, term: u64 }
+    /// A region is no longer known: a newer one has taken its range.
+    RegionDisplaced "placement-region-displaced" { region: RegionId, by: RegionId }
     /// Ids up to `upto` may be given out.
     IdsReserved "placement-ids-reserved" { upto: u64 }
     /// Timestamps up to `upto` may be given out.
     TimestampsReserved "placement-timestamps-reserved" { upto: u64 }
-    /// An operator was made: `add-peer`, `remove-peer`, `transfer-leader`, `split`.
+    /// An operator was made: `add-peer`, `replace-peer`, `promote-peer`, `remove-peer`, `split`.
     OperatorCreated "operator-created" { region: RegionId, kind: Text, store: StoreId }
-    /// An operator ended: `done`, `stale`, `timeout`, `refused`.
+    /// An operator ended: `done`, `stale`, `timeout`.
     OperatorEnded "operator-ended" { region: RegionId, kind: Text, outcome: Text }
+    /// Versions below this that are not the newest may be collected.
+    SafePointRaised "placement-safe-point-raised" { timestamp: u64 }
     /// Ids were given out for a split.
     SplitAsked "placement-split-asked" { region: RegionId, count: u64 }
     /// A command of the operator of the cluster was taken or refused.

@@ -1,0 +1,87 @@
+//! What operators of a cluster ask of the region that holds a key.
+//!
+//! These are not idempotent: an attempt in doubt ends the operation as unknown.
+
+use bytes::Bytes;
+
+use super::{Client, Error, Inner, route::Attempt};
+use crate::{
+    region::{PeerId, Region, StoreId},
+    wire::{
+        command::PeerChange,
+        kv::{Answer, Ask, Change, Nothing, SplitAt, Transfer},
+    },
+};
+
+impl Client {
+    /// Splits the region that holds the first key at all of `keys`, which have to lie in it.
+    pub async fn split(&self, keys: Vec<Bytes>) -> Result<Vec<Region>, Error> {
+        let Some(first) = keys.first().cloned() else { return Err(Error::Failed("no key to split at".into())) };
+        self.0.admin(&first, |_| Ok(Ask::Split(SplitAt { keys: keys.clone() }))).await
+    }
+
+    /// Splits the region that holds a key in its middle.
+    pub async fn split_middle(&self, key: &Bytes) -> Result<Vec<Region>, Error> {
+        self.0.admin(key, |_| Ok(Ask::Split(SplitAt { keys: vec![] }))).await
+    }
+
+    /// Hands leadership of the region that holds a key to its peer on a store.
+    pub async fn transfer_to_store(&self, key: &Bytes, store: StoreId) -> Result<Vec<Region>, Error> {
+        let ask = |region: &Region| match region.peer_on(store) {
+            Some(peer) => Ok(Ask::TransferLeader(Transfer { to: peer.id })),
+            None => Err(format!("region {} has no peer on store {store}", region.id)),
+        };
+        self.0.admin(key, ask).await
+    }
+
+    /// Hands leadership of the region that holds a key to a peer.
+    pub async fn transfer(&self, key: &Bytes, to: PeerId) -> Result<Vec<Region>, Error> {
+        self.0.admin(key, |_| Ok(Ask::TransferLeader(Transfer { to }))).await
+    }
+
+    /// Changes the peers of the region that holds a key; more than one change goes through a joint configuration.
+    pub async fn change_peers(&self, key: &Bytes, changes: Vec<PeerChange>) -> Result<Vec<Region>, Error> {
+        self.0.admin(key, |_| Ok(Ask::ChangePeers(Change { changes: changes.clone() }))).await
+    }
+
+    /// Has every replica of the region that holds a key hash its content.
+    pub async fn compute_hash(&self, key: &Bytes) -> Result<Vec<Region>, Error> {
+        self.0.admin(key, |_| Ok(Ask::ComputeHash(Nothing {}))).await
+    }
+
+    /// Drops the applied part of the raft log of the region that holds a key.
+    pub async fn compact_log(&self, key: &Bytes) -> Result<Vec<Region>, Error> {
+        self.0.admin(key, |_| Ok(Ask::CompactLog(Nothing {}))).await
+    }
+}
+
+impl Inner {
+    async fn admin(&self, key: &Bytes, ask: impl Fn(&Region) -> Result<Ask, String>) -> Result<Vec<Region>, Error> {
+        let mut patience = self.patience();
+        loop {
+            let cause = match self.locate(key).await {
+                Ok(cached) => match self.attempt(&cached, ask(&cached.region).map_err(Error::Failed)?).await {
+                    Attempt::Answered(Answer::Done(done)) => {
+                        let mut cache = self.cache.lock();
+                        for region in &done.regions {
+                            cache.learn(region.clone(), None);
+                        }
+                        return Ok(done.regions);
+                    }
+                    Attempt::Answered(other) => {
+                        return Err(Error::Unknown { timestamp: 0, cause: format!("an unfit answer: {other:?}") });
+                    }
+                    Attempt::Hopeless(cause) => return Err(Error::Failed(cause)),
+                    Attempt::Doubtful(cause) => return Err(Error::Unknown { timestamp: 0, cause }),
+                    Attempt::Learnt(_) if self.hurry(&mut patience).await => continue,
+                    Attempt::Learnt(cause) | Attempt::Refused(cause) => cause,
+                },
+                Err(error) if error.reason().is_none() => return Err(Error::Failed(error.to_string())),
+                Err(error) => error.to_string(),
+            };
+            if !self.pause(&mut patience).await {
+                return Err(Error::Failed(cause));
+            }
+        }
+    }
+}

@@ -1,0 +1,347 @@
+//! The placement driver's mind: every request is answered from memory, and notes what has to be durable first.
+//!
+//! A pure state machine: time comes in as arguments, and what is to be written and stated goes out as [`Effects`], which
+//! whoever owns the disk carries out before any answer leaves. So a batch of requests costs one write, and most
+//! batches none.
+
+use std::sync::Arc;
+
+use crate::{
+    env::Instant,
+    fact::Text,
+    region::{Region, RegionId},
+    wire::placement::{
+        Answer, Ask, AskSplit, Bootstrap, ChildIds, Located, Next, Nothing, Range, Reason, RegionHeartbeat, SafePoint,
+        SplitIds, Store, StoreState, Stores as StoreList, Truth,
+    },
+};
+
+use super::{
+    Options,
+    fact::Fact,
+    kept::Change,
+    operators::Operators,
+    regions::{Known, Put, Regions},
+    repair::{View, Wish, wish},
+    stores::{Refused, Stores},
+    timestamps::{Sequence, span, timestamp_at},
+};
+
+/// What has to happen before the answers leave.
+#[derive(Debug, Default)]
+pub(super) struct Effects {
+    /// To write, in order.
+    pub changes: Vec<Change>,
+    /// Whether the write has to be durable: heartbeats bring lost regions back, nothing else is told twice.
+    pub sync: bool,
+    /// To state once it is written.
+    pub facts: Vec<Fact>,
+}
+
+/// What was read back at the start.
+#[derive(Debug, Default)]
+pub(super) struct Kept {
+    pub cluster: bool,
+    pub ids: u64,
+    pub timestamps: u64,
+    pub safe_point: u64,
+    pub stores: Vec<Store>,
+    pub regions: Vec<Region>,
+}
+
+/// The state of the placement driver.
+pub(super) struct Driver {
+    options: Options,
+    is_founded: bool,
+    ids: Sequence,
+    timestamps: Sequence,
+    safe_point: u64,
+    stores: Stores,
+    regions: Regions,
+    operators: Operators,
+    effects: Effects,
+}
+
+impl Driver {
+    /// Goes on from what was kept. Stores count as heard of now, so that none is given up for this process's own
+    /// absence.
+    pub(super) fn resume(options: Options, kept: Kept, now: Instant) -> Driver {
+        let mut stores = Stores::default();
+        for record in kept.stores {
+            stores.restore(record, now);
+        }
+        let mut regions = Regions::default();
+        for region in kept.regions {
+            regions.told(Arc::new(region));
+        }
+        let started = Fact::Started { stores: stores.len() as u64, regions: regions.len() as u64 };
+        Driver {
+            ids: Sequence::resume(kept.ids, options.ids_ahead),
+            timestamps: Sequence::resume(kept.timestamps, span(options.timestamps_ahead)),
+            options,
+            is_founded: kept.cluster,
+            safe_point: kept.safe_point,
+            stores,
+            regions,
+            operators: Operators::default(),
+            effects: Effects { facts: vec![started], ..Effects::default() },
+        }
+    }
+
+    /// What has to happen before the answers given so far may leave.
+    pub(super) fn take_effects(&mut self) -> Effects {
+        std::mem::take(&mut self.effects)
+    }
+
+    /// Answers one request.
+    pub(super) fn answer(&mut self, ask: Ask, now: Instant, wall_ns: u64) -> Result<Answer, Refused> {
+        let needs_cluster =
+            !matches!(ask, Ask::IsBootstrapped(_) | Ask::Bootstrap(_) | Ask::AllocIds(_) | Ask::Timestamps(_));
+        if needs_cluster && !self.is_founded {
+            return Err((Reason::NotBootstrapped, "the cluster is not bootstrapped".into()));
+        }
+        match ask {
+            Ask::IsBootstrapped(_) => Ok(Answer::Truth(Truth { yes: self.is_founded })),
+            Ask::Bootstrap(founders) => self.bootstrap(founders, now),
+            Ask::AllocIds(ask) => {
+                let first = self.alloc_ids(ask.count)?;
+                Ok(Answer::Range(Range { first, count: ask.count }))
+            }
+            Ask::Timestamps(ask) => {
+                let given = self.timestamps.give(ask.count, timestamp_at(wall_ns));
+                let given = given.ok_or_else(|| invalid(format!("{} timestamps at once", ask.count)))?;
+                if let Some(upto) = given.save {
+                    self.keep(Change::Timestamps(upto), Fact::TimestampsReserved { upto });
+                }
+                Ok(Answer::Range(Range { first: given.first, count: ask.count }))
+            }
+            Ask::PutStore(record) => {
+                if let Some(record) = self.stores.put(record, now)? {
+                    self.keep_store(record);
+                }
+                Ok(done())
+            }
+            Ask::GetStore(ask) => self.stores.get(ask.id).map(|entry| Answer::Store(entry.record.clone())),
+            Ask::AllStores(_) => {
+                let stores = self.stores.all().map(|(_, entry)| entry.record.clone()).collect();
+                Ok(Answer::Stores(StoreList { stores }))
+            }
+            Ask::StoreHeartbeat(heartbeat) => {
+                self.stores.heard(heartbeat, now)?;
+                Ok(self.safe_point())
+            }
+            Ask::RegionHeartbeat(heartbeat) => self.region_heartbeat(heartbeat, now),
+            Ask::GetRegion(ask) => {
+                let found = self.regions.at(&ask.key).map(located);
+                found.ok_or_else(|| (Reason::RegionNotFound, "no region is known for the key".into()))
+            }
+            Ask::GetRegionById(ask) => {
+                let found = self.regions.get(ask.id).map(located);
+                found.ok_or_else(|| (Reason::RegionNotFound, format!("region {} not found", ask.id)))
+            }
+            Ask::AskSplit(ask) => self.ask_split(&ask),
+            Ask::ReportSplit(report) => {
+                for region in report.regions {
+                    self.check_region(&region)?;
+                    let region = Arc::new(region);
+                    let put = self.regions.told(Arc::clone(&region));
+                    self.keep_region(region.id, put);
+                }
+                Ok(done())
+            }
+            Ask::GetSafePoint(_) => Ok(self.safe_point()),
+            Ask::AdvanceSafePoint(ask) => {
+                if ask.timestamp > self.timestamps.last() {
+                    return Err(invalid("a safe point above every timestamp given out".into()));
+                }
+                self.raise_safe_point(ask.timestamp);
+                Ok(self.safe_point())
+            }
+        }
+    }
+
+    /// What happens by time alone: operators expire, drained stores are buried, the safe point follows the clock.
+    pub(super) fn tick(&mut self, now: Instant, wall_ns: u64) {
+        let limit = u64::try_from(self.options.operator_timeout.as_nanos()).unwrap_or(u64::MAX);
+        if let Some(before) = now.0.checked_sub(limit) {
+            let ended = self.operators.expire(Instant(before));
+            self.effects.facts.extend(ended);
+        }
+        let drained: Vec<_> = self
+            .stores
+            .all()
+            .filter(|(id, entry)| entry.state() == StoreState::Offline && self.regions.count_on(*id) == 0)
+            .map(|(id, _)| id)
+            .collect();
+        for id in drained {
+            if let Some(record) = self.stores.bury(id) {
+                self.keep_store(record);
+            }
+        }
+        // Never above what was given out: the wall clock may have leaped, timestamps have not followed yet.
+        let aim = timestamp_at(wall_ns).min(self.timestamps.last());
+        let aim = aim.saturating_sub(span(self.options.safe_point_retention));
+        if self.is_founded && aim >= self.safe_point.saturating_add(span(self.options.safe_point_step)) {
+            self.raise_safe_point(aim);
+        }
+    }
+
+    fn bootstrap(&mut self, founders: Bootstrap, now: Instant) -> Result<Answer, Refused> {
+        let Bootstrap { store, region } = founders;
+        if self.is_founded {
+            let again = self.regions.get(region.id).is_some() && self.stores.entry(store.id).is_some();
+            let refused = || (Reason::AlreadyBootstrapped, "the cluster is already bootstrapped".into());
+            return if again { Ok(done()) } else { Err(refused()) };
+        }
+        let spans_all = region.start.is_empty() && region.end.is_empty();
+        let only_here = matches!(&region.peers[..], [peer] if peer.store == store.id && peer.id != 0);
+        if region.id == 0 || !spans_all || !only_here {
+            return Err(invalid(format!("a first region that is not the whole on store {}: {region:?}", store.id)));
+        }
+        let (store_id, region_id) = (store.id, region.id);
+        let record = self.stores.put(store, now)?;
+        self.is_founded = true;
+        self.keep(Change::Founded, Fact::Bootstrapped { store: store_id, region: region_id });
+        if let Some(record) = record {
+            self.keep_store(record);
+        }
+        let put = self.regions.told(Arc::new(region));
+        self.keep_region(region_id, put);
+        Ok(done())
+    }
+
+    fn region_heartbeat(&mut self, heartbeat: RegionHeartbeat, now: Instant) -> Result<Answer, Refused> {
+        self.check_region(&heartbeat.region)?;
+        let RegionHeartbeat { region, leader, term, down, pending, approximate_size, approximate_keys } = heartbeat;
+        let (id, epoch) = (region.id, region.epoch);
+        let report = Known {
+            region: Arc::new(region),
+            leader: Some(leader),
+            term,
+            down,
+            pending,
+            size: approximate_size,
+            keys: approximate_keys,
+        };
+        let put = self.regions.heard(report);
+        if put == Put::Stale {
+            return Err((Reason::StaleRegion, format!("region {id} is stale at {epoch:?}")));
+        }
+        self.keep_region(id, put);
+        let Some(known) = self.regions.get(id) else { return Err(invalid(format!("region {id} vanished"))) };
+        let (mut next, ended) = self.operators.next(known);
+        self.effects.facts.extend(ended);
+        if !self.operators.has(id) && self.operators.len() < self.options.operators_max {
+            let adding = |store| self.operators.adding(store);
+            let view = View { stores: &self.stores, options: &self.options, now, adding: &adding };
+            if let Some(wish) = wish(known, &view) {
+                next = self.begin(id, wish, now)?;
+            }
+        }
+        Ok(Answer::Next(next.unwrap_or(Next { epoch, step: None })))
+    }
+
+    fn begin(&mut self, region: RegionId, wish: Wish, now: Instant) -> Result<Option<Next>, Refused> {
+        let new_peer = matches!(wish, Wish::Add { .. }).then(|| self.alloc_ids(1)).transpose()?;
+        let Some(known) = self.regions.get(region) else { return Ok(None) };
+        let begun = self.operators.begin(known, wish, new_peer, now);
+        self.effects.facts.extend(begun);
+        Ok(self.operators.next(known).0)
+    }
+
+    fn ask_split(&mut self, ask: &AskSplit) -> Result<Answer, Refused> {
+        let region = &ask.region;
+        self.check_region(region)?;
+        if let Some(known) = self.regions.get(region.id)
+            && known.region.epoch.version > region.epoch.version
+        {
+            return Err((Reason::StaleRegion, format!("region {} is stale at {:?}", region.id, region.epoch)));
+        }
+        let each = 1 + region.peers.len() as u64;
+        let count = ask.count;
+        let first = self.alloc_ids(count.saturating_mul(each))?;
+        let children = (0..count).map(|number| {
+            let region = first + number * each;
+            ChildIds { region, peers: (region + 1..region + each).collect() }
+        });
+        let children = children.collect();
+        self.effects.facts.push(Fact::SplitAsked { region: region.id, count });
+        Ok(Answer::SplitIds(SplitIds { children }))
+    }
+
+    fn alloc_ids(&mut self, count: u64) -> Result<u64, Refused> {
+        let given = self.ids.give(count, 0).ok_or_else(|| invalid(format!("{count} ids at once")))?;
+        if let Some(upto) = given.save {
+            self.keep(Change::Ids(upto), Fact::IdsReserved { upto });
+        }
+        Ok(given.first)
+    }
+
+    fn check_region(&self, region: &Region) -> Result<(), Refused> {
+        let is_empty = !region.end.is_empty() && region.start >= region.end;
+        if region.id == 0 || region.peers.is_empty() || is_empty {
+            return Err(invalid(format!("no region is like {region:?}")));
+        }
+        Ok(())
+    }
+
+    fn safe_point(&self) -> Answer {
+        Answer::SafePoint(SafePoint { timestamp: self.safe_point })
+    }
+
+    fn raise_safe_point(&mut self, timestamp: u64) {
+        if timestamp > self.safe_point {
+            self.safe_point = timestamp;
+            self.keep(Change::SafePoint(timestamp), Fact::SafePointRaised { timestamp });
+        }
+    }
+
+    fn keep(&mut self, change: Change, fact: Fact) {
+        self.effects.changes.push(change);
+        self.effects.sync = true;
+        self.effects.facts.push(fact);
+    }
+
+    fn keep_store(&mut self, record: Store) {
+        let fact = Fact::StorePut {
+            store: record.id,
+            address: Text::from(record.address.clone()),
+            state: record.state().name().into(),
+            release: Text::from(record.release.clone()),
+        };
+        self.keep(Change::Store(record), fact);
+    }
+
+    fn keep_region(&mut self, id: RegionId, put: Put) {
+        let Some(known) = self.regions.get(id) else { return };
+        match put {
+            Put::Stale | Put::Same => return,
+            Put::Leader => {}
+            Put::Changed { displaced } => {
+                for other in displaced {
+                    self.effects.changes.push(Change::NoRegion(other));
+                    self.effects.facts.push(Fact::RegionDisplaced { region: other, by: id });
+                    self.effects.facts.extend(self.operators.end(other, "stale"));
+                }
+                self.effects.changes.push(Change::Region(Arc::clone(&known.region)));
+            }
+        }
+        let leader = known.leader.map_or(0, |leader| leader.id);
+        self.effects.facts.push(Fact::RegionKnown { region: Arc::clone(&known.region), leader, term: known.term });
+    }
+}
+
+fn located(known: &Known) -> Answer {
+    Answer::Region(Located { region: Region::clone(&known.region), leader: known.leader })
+}
+
+fn done() -> Answer {
+    Answer::Done(Nothing {})
+}
+
+fn invalid(detail: String) -> Refused {
+    (Reason::Invalid, detail)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,85 @@
+//! What the placement driver keeps on disk, in the storage engine's family for such things.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use prost::Message;
+
+use crate::{
+    engine::{Engine, Family, WriteBatch},
+    region::{Region, RegionId},
+    wire::placement::Store,
+};
+
+use super::{OpenError, driver::Kept};
+
+const FOUNDED: &[u8] = b"cluster";
+const IDS: &[u8] = b"ids";
+const TIMESTAMPS: &[u8] = b"timestamps";
+const SAFE_POINT: &[u8] = b"safe-point";
+const STORE: &[u8] = b"store/";
+const REGION: &[u8] = b"region/";
+
+/// One change of what is kept.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Change {
+    Founded,
+    Ids(u64),
+    Timestamps(u64),
+    SafePoint(u64),
+    Store(Store),
+    Region(Arc<Region>),
+    NoRegion(RegionId),
+}
+
+/// Changes as one atomic write.
+pub(super) fn batch(changes: &[Change]) -> WriteBatch {
+    let mut batch = WriteBatch::new();
+    for change in changes {
+        let number = |number: &u64| Bytes::copy_from_slice(&number.to_be_bytes());
+        let (key, value) = match change {
+            Change::Founded => (Bytes::from_static(FOUNDED), Bytes::new()),
+            Change::Ids(upto) => (Bytes::from_static(IDS), number(upto)),
+            Change::Timestamps(upto) => (Bytes::from_static(TIMESTAMPS), number(upto)),
+            Change::SafePoint(timestamp) => (Bytes::from_static(SAFE_POINT), number(timestamp)),
+            Change::Store(record) => (with_id(STORE, record.id), record.encode_to_vec().into()),
+            Change::Region(region) => (with_id(REGION, region.id), region.encode_to_vec().into()),
+            Change::NoRegion(id) => {
+                batch.delete(Family::Raft, with_id(REGION, *id));
+                continue;
+            }
+        };
+        batch.put(Family::Raft, key, value);
+    }
+    batch
+}
+
+/// Reads everything back.
+pub(super) async fn load(engine: &Engine) -> Result<Kept, OpenError> {
+    let mut kept = Kept::default();
+    let mut entries = engine.snapshot().iter(Family::Raft, Bytes::new(), Bytes::new());
+    while let Some((key, value)) = entries.next().await? {
+        let bad = || OpenError::Unreadable { key: String::from_utf8_lossy(&key).into_owned() };
+        let number = || value[..].try_into().map(u64::from_be_bytes).map_err(|_| bad());
+        match &key[..] {
+            FOUNDED => kept.cluster = true,
+            IDS => kept.ids = number()?,
+            TIMESTAMPS => kept.timestamps = number()?,
+            SAFE_POINT => kept.safe_point = number()?,
+            store if store.starts_with(STORE) => {
+                kept.stores.push(Store::decode(value.clone()).map_err(|_| bad())?);
+            }
+            region if region.starts_with(REGION) => {
+                kept.regions.push(Region::decode(value.clone()).map_err(|_| bad())?);
+            }
+            _ => return Err(bad()),
+        }
+    }
+    Ok(kept)
+}
+
+fn with_id(prefix: &[u8], id: u64) -> Bytes {
+    let mut key = BytesMut::from(prefix);
+    key.extend_from_slice(&id.to_be_bytes());
+    key.freeze()
+}

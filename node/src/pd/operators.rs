@@ -1,0 +1,257 @@
+//! Operators: changes of regions under way, at most one a region, each a few steps long.
+//!
+//! A step is sent with every answer to its region's heartbeat until a heartbeat shows that it was done. An operator ends
+//! when all is done, when somebody else changes the region (its epoch moves otherwise than by the operator's own steps),
+//! or when it takes too long. Nothing of it is durable: after a restart the next heartbeats show what is still lacking.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    env::Instant,
+    fact::Text,
+    region::{Epoch, Peer, PeerId, RegionId, Role, StoreId},
+    wire::{
+        command::{ChangeKind, PeerChange},
+        placement::{ChangePeers, Next, SplitKeys, Step},
+    },
+};
+
+use super::{fact::Fact, regions::Known, repair::Wish};
+
+/// One change of one region.
+#[derive(Debug)]
+struct Operator {
+    kind: &'static str,
+    origin: Epoch,
+    steps: Vec<Stage>,
+    begun: Instant,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    AddLearner(Peer),
+    Promote(Peer),
+    Remove(Peer),
+    Split,
+}
+
+/// All operators under way.
+#[derive(Debug, Default)]
+pub(super) struct Operators(BTreeMap<RegionId, Operator>);
+
+enum Progress {
+    /// This is to be done next; none while it only has to be waited.
+    Now(Option<Step>),
+    Done,
+    Stale,
+}
+
+impl Operators {
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(super) fn has(&self, region: RegionId) -> bool {
+        self.0.contains_key(&region)
+    }
+
+    /// How many replicas are being added to a store.
+    pub(super) fn adding(&self, store: StoreId) -> usize {
+        let adds = |operator: &Operator| {
+            operator.steps.iter().any(|stage| matches!(stage, Stage::AddLearner(peer) if peer.store == store))
+        };
+        self.0.values().filter(|operator| adds(operator)).count()
+    }
+
+    /// Begins to carry out a wish; `new_peer` is the id for a replica that has to be made.
+    pub(super) fn begin(&mut self, known: &Known, wish: Wish, new_peer: Option<PeerId>, now: Instant) -> Option<Fact> {
+        let (kind, store, steps) = match wish {
+            Wish::Add { store, replaces } => {
+                let id = new_peer?;
+                let learner = Peer { id, store, role: Role::Learner as i32 };
+                let voter = Peer { role: Role::Voter as i32, ..learner };
+                let mut steps = vec![Stage::AddLearner(learner), Stage::Promote(voter)];
+                steps.extend(replaces.map(Stage::Remove));
+                (if replaces.is_some() { "replace-peer" } else { "add-peer" }, store, steps)
+            }
+            Wish::Promote(peer) => {
+                let voter = Peer { role: Role::Voter as i32, ..peer };
+                ("promote-peer", peer.store, vec![Stage::Promote(voter)])
+            }
+            Wish::Remove(peer) => ("remove-peer", peer.store, vec![Stage::Remove(peer)]),
+            Wish::Split => ("split", known.leader.map_or(0, |leader| leader.store), vec![Stage::Split]),
+        };
+        let region = known.region.id;
+        self.0.insert(region, Operator { kind, origin: known.region.epoch, steps, begun: now });
+        Some(Fact::OperatorCreated { region, kind: kind.into(), store })
+    }
+
+    /// What the region's leader should do next, given what was just heard of it. An operator that has ended leaves, and
+    /// the fact of it comes back.
+    pub(super) fn next(&mut self, known: &Known) -> (Option<Next>, Option<Fact>) {
+        let region = known.region.id;
+        let Some(operator) = self.0.get(&region) else { return (None, None) };
+        match operator.progress(known) {
+            Progress::Now(step) => (step.map(|step| Next { epoch: known.region.epoch, step: Some(step) }), None),
+            Progress::Done => (None, self.end(region, "done")),
+            Progress::Stale => (None, self.end(region, "stale")),
+        }
+    }
+
+    /// Ends an operator.
+    pub(super) fn end(&mut self, region: RegionId, outcome: &'static str) -> Option<Fact> {
+        let operator = self.0.remove(&region)?;
+        Some(Fact::OperatorEnded { region, kind: Text::from(operator.kind), outcome: outcome.into() })
+    }
+
+    /// Ends every operator that began before `before`.
+    pub(super) fn expire(&mut self, before: Instant) -> Vec<Fact> {
+        let late = self.0.iter().filter(|(_, operator)| operator.begun < before).map(|(&region, _)| region);
+        let late: Vec<_> = late.collect();
+        late.into_iter().filter_map(|region| self.end(region, "timeout")).collect()
+    }
+}
+
+impl Operator {
+    fn progress(&self, known: &Known) -> Progress {
+        let epoch = known.region.epoch;
+        let splits = self.steps == [Stage::Split];
+        if splits && epoch.version > self.origin.version {
+            return Progress::Done;
+        }
+        let own_changes = self.steps.iter().filter(|stage| stage.has_changed(known)).count() as u64;
+        if epoch.version != self.origin.version || epoch.conf_ver > self.origin.conf_ver + own_changes {
+            return Progress::Stale;
+        }
+        match self.steps.iter().find(|stage| !stage.is_done(known)) {
+            None => Progress::Done,
+            Some(stage) => Progress::Now(stage.step(known)),
+        }
+    }
+}
+
+impl Stage {
+    /// Whether this stage has changed the configuration; each that has raises `conf_ver` by one.
+    fn has_changed(self, known: &Known) -> bool {
+        match self {
+            Stage::AddLearner(peer) => known.region.peer(peer.id).is_some(),
+            Stage::Promote(peer) => known.region.peer(peer.id).is_some_and(|is| is.role() == Role::Voter),
+            Stage::Remove(peer) => known.region.peer(peer.id).is_none(),
+            Stage::Split => false,
+        }
+    }
+
+    fn is_done(self, known: &Known) -> bool {
+        match self {
+            Stage::AddLearner(peer) => known.region.peer(peer.id).is_some_and(|peer| known.is_healthy(peer)),
+            _ => self.has_changed(known),
+        }
+    }
+
+    /// The step to send; none when it only has to be waited.
+    fn step(self, known: &Known) -> Option<Step> {
+        let change = |kind: ChangeKind, peer: Peer| {
+            Step::ChangePeers(ChangePeers { changes: vec![PeerChange { kind: kind as i32, peer }] })
+        };
+        match self {
+            Stage::AddLearner(peer) if known.region.peer(peer.id).is_some() => None,
+            Stage::AddLearner(peer) => Some(change(ChangeKind::AddLearner, peer)),
+            Stage::Promote(peer) => Some(change(ChangeKind::AddVoter, peer)),
+            Stage::Remove(peer) if known.leader.is_some_and(|leader| leader.id == peer.id) => {
+                known.heir(peer.store).map(Step::TransferLeader)
+            }
+            Stage::Remove(peer) => known.may_lose(&peer).then(|| change(ChangeKind::Remove, peer)),
+            Stage::Split => Some(Step::Split(SplitKeys { keys: vec![] })),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::region::Region;
+
+    fn peer(id: PeerId, role: Role) -> Peer {
+        Peer { id, store: id / 10, role: role as i32 }
+    }
+
+    /// A region at an epoch, with voters and learners; the first voter leads.
+    fn known(version: u64, conf_ver: u64, voters: &[PeerId], learners: &[PeerId], pending: &[PeerId]) -> Known {
+        let voters = voters.iter().map(|&id| peer(id, Role::Voter));
+        let peers: Vec<_> = voters.chain(learners.iter().map(|&id| peer(id, Role::Learner))).collect();
+        let leader = peers.first().copied();
+        let region = Region { id: 1, start: "".into(), end: "".into(), epoch: Epoch { conf_ver, version }, peers };
+        Known { leader, pending: pending.to_vec(), ..Known::described(Arc::new(region)) }
+    }
+
+    fn say((next, ended): (Option<Next>, Option<Fact>)) -> String {
+        let ended = match ended {
+            Some(Fact::OperatorEnded { kind, outcome, .. }) => format!("{kind} {outcome}"),
+            _ => String::new(),
+        };
+        let step = match next.and_then(|next| next.step) {
+            Some(Step::ChangePeers(change)) => {
+                let [change] = &change.changes[..] else { panic!("one change at a time: {change:?}") };
+                format!("{:?} {}", change.kind(), change.peer.id)
+            }
+            Some(Step::TransferLeader(to)) => format!("Transfer {}", to.id),
+            Some(Step::Split(_)) => "Split".into(),
+            None => String::new(),
+        };
+        format!("{step}{ended}")
+    }
+
+    #[test]
+    fn a_replacement_goes_step_by_step() {
+        let mut operators = Operators::default();
+        let wish = Wish::Add { store: 4, replaces: Some(peer(10, Role::Voter)) };
+        let begun = operators.begin(&known(1, 5, &[10, 20, 30], &[], &[]), wish, Some(40), Instant(0));
+        let expected = Fact::OperatorCreated { region: 1, kind: "replace-peer".into(), store: 4 };
+        assert_eq!(begun, Some(expected));
+        assert_eq!((operators.adding(4), operators.adding(1)), (1, 0));
+        let story = [
+            (known(1, 5, &[10, 20, 30], &[], &[]), "AddLearner 40"),
+            (known(1, 6, &[10, 20, 30], &[40], &[40]), ""),
+            (known(1, 6, &[10, 20, 30], &[40], &[]), "AddVoter 40"),
+            (known(1, 7, &[10, 20, 30, 40], &[], &[]), "Transfer 20"),
+            (known(1, 7, &[20, 10, 30, 40], &[], &[30, 40]), ""),
+            (known(1, 7, &[20, 10, 30, 40], &[], &[]), "Remove 10"),
+            (known(1, 8, &[20, 30, 40], &[], &[]), "replace-peer done"),
+            (known(1, 8, &[20, 30, 40], &[], &[]), ""),
+        ];
+        for (number, (heard, expected)) in story.into_iter().enumerate() {
+            assert_eq!(say(operators.next(&heard)), expected, "heartbeat {number}");
+        }
+    }
+
+    #[test]
+    fn what_somebody_else_changed_makes_it_stale() {
+        let start = known(1, 5, &[10, 20], &[], &[]);
+        let wish = Wish::Add { store: 4, replaces: None };
+        for (name, heard) in [
+            ("another change", known(1, 6, &[10, 20, 30], &[], &[])),
+            ("the learner came and went", known(1, 7, &[10, 20], &[], &[])),
+            ("a split", known(2, 5, &[10, 20], &[], &[])),
+        ] {
+            let mut operators = Operators::default();
+            operators.begin(&start, wish.clone(), Some(40), Instant(0));
+            assert_eq!(say(operators.next(&heard)), "add-peer stale", "{name}");
+            assert_eq!(operators.len(), 0, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_split_is_done_when_the_version_grows_and_slow_ones_expire() {
+        let mut operators = Operators::default();
+        let region = known(1, 5, &[10], &[], &[]);
+        operators.begin(&region, Wish::Split, None, Instant(0));
+        assert_eq!(say(operators.next(&region)), "Split");
+        assert_eq!(say(operators.next(&known(2, 5, &[10], &[], &[]))), "split done");
+        operators.begin(&region, Wish::Split, None, Instant(7));
+        assert_eq!(operators.expire(Instant(7)), []);
+        assert!(operators.has(1));
+        assert_eq!(say((None, operators.expire(Instant(8)).pop())), "split timeout");
+    }
+}

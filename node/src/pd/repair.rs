@@ -1,0 +1,289 @@
+//! What a region lacks: too few replicas, one on a store that is gone or leaving, one too many, or too much data.
+//!
+//! A pure decision from what is known. It wishes one thing at a time; an operator carries it out.
+//!
+//! Not here: learners on columnar stores, which belong to table rules; joint configurations, which their leader leaves.
+
+use crate::{
+    env::Instant,
+    region::{Peer, Role, StoreId},
+    wire::placement::StoreState,
+};
+
+use super::{Options, regions::Known, stores::Stores};
+
+/// What should happen to a region next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Wish {
+    /// A new replica on a store, and then, if there is one, the removal of the replica that it replaces.
+    Add { store: StoreId, replaces: Option<Peer> },
+    /// A learner that has caught up becomes a voter.
+    Promote(Peer),
+    /// A replica goes.
+    Remove(Peer),
+    /// The region is split in its middle.
+    Split,
+}
+
+/// What a decision looks at besides the region.
+pub(super) struct View<'a> {
+    pub stores: &'a Stores,
+    pub options: &'a Options,
+    pub now: Instant,
+    /// How many replicas are being added to a store.
+    pub adding: &'a dyn Fn(StoreId) -> usize,
+}
+
+impl Known {
+    /// Whether its leader hears from it, and it needs nothing that its leader's log no longer has.
+    pub(super) fn is_healthy(&self, peer: &Peer) -> bool {
+        !self.pending.contains(&peer.id) && !self.down.iter().any(|down| down.peer == peer.id)
+    }
+
+    /// Whether the voters that remain without `peer` have a healthy majority, so that no healthy copy is the last one
+    /// to go.
+    pub(super) fn may_lose(&self, peer: &Peer) -> bool {
+        let rest: Vec<_> = self.region.peers.iter().filter(|other| is_voter(other) && other.id != peer.id).collect();
+        rest.iter().filter(|other| self.is_healthy(other)).count() * 2 > rest.len()
+    }
+
+    /// A healthy voter other than the leader, to which leadership may go; not the one on `except`.
+    pub(super) fn heir(&self, except: StoreId) -> Option<Peer> {
+        let mut voters = self.region.peers.iter().filter(|peer| is_voter(peer) && self.is_healthy(peer));
+        voters.find(|peer| peer.store != except && self.leader.is_none_or(|leader| leader.id != peer.id)).copied()
+    }
+}
+
+pub(super) fn is_voter(peer: &Peer) -> bool {
+    peer.role() == Role::Voter
+}
+
+/// What the region needs most, if anything.
+pub(super) fn wish(known: &Known, view: &View<'_>) -> Option<Wish> {
+    let peers = &known.region.peers;
+    if peers.iter().any(|peer| matches!(peer.role(), Role::IncomingVoter | Role::DemotingVoter)) {
+        return None;
+    }
+    let replicas = view.options.replicas;
+    let voters: Vec<_> = peers.iter().filter(|peer| is_voter(peer)).collect();
+    let learners = || peers.iter().filter(|peer| !is_voter(peer) && !view.is_columnar(peer.store));
+    let lost = voters.iter().find(|peer| view.is_lost(known, peer)).copied().copied();
+    let leaving = voters.iter().find(|peer| view.is_leaving(peer.store)).copied().copied();
+
+    if voters.len() < replicas || lost.or(leaving).is_some() {
+        let ready = learners().find(|peer| known.is_healthy(peer) && view.is_target(peer.store));
+        if let Some(ready) = ready
+            && voters.len() <= replicas
+        {
+            return Some(Wish::Promote(*ready));
+        }
+    }
+    if voters.len() < replicas {
+        return view.target(known).map(|store| Wish::Add { store, replaces: None });
+    }
+    if voters.len() > replicas {
+        return surplus(known, view, &voters).filter(|peer| known.may_lose(peer)).map(Wish::Remove);
+    }
+    if let Some(replaced) = lost.or(leaving) {
+        return view.target(known).map(|store| Wish::Add { store, replaces: Some(replaced) });
+    }
+    if let Some(left_over) = learners().next().filter(|_| view.options.remove_learners) {
+        return Some(Wish::Remove(*left_over));
+    }
+    let too_large = |limit: Option<u64>, is: u64| limit.is_some_and(|limit| is > limit);
+    let splits = too_large(view.options.split_bytes, known.size) || too_large(view.options.split_keys, known.keys);
+    splits.then_some(Wish::Split)
+}
+
+/// The voter that is missed least.
+fn surplus(known: &Known, view: &View<'_>, voters: &[&Peer]) -> Option<Peer> {
+    let worth = |peer: &Peer| {
+        let regions = view.stores.entry(peer.store).map_or(0, |entry| entry.stats.regions);
+        (
+            !view.is_lost(known, peer),
+            !view.is_leaving(peer.store),
+            known.is_healthy(peer),
+            known.leader.is_some_and(|leader| leader.id == peer.id),
+            u64::MAX - regions,
+        )
+    };
+    voters.iter().copied().min_by_key(|peer| worth(peer)).copied()
+}
+
+impl View<'_> {
+    /// Whether a replica is gone: its leader and the placement driver have both heard nothing for long.
+    fn is_lost(&self, known: &Known, peer: &Peer) -> bool {
+        let limit = self.options.max_store_down;
+        let Some(entry) = self.stores.entry(peer.store) else { return false };
+        match entry.state() {
+            StoreState::Tombstone => true,
+            _ => {
+                let down = known.down.iter().find(|down| down.peer == peer.id);
+                down.is_some_and(|down| u128::from(down.down_ms) >= limit.as_millis())
+                    && entry.silent(self.now) >= limit
+            }
+        }
+    }
+
+    fn is_leaving(&self, store: StoreId) -> bool {
+        self.stores.entry(store).is_some_and(|entry| entry.state() == StoreState::Offline)
+    }
+
+    fn is_columnar(&self, store: StoreId) -> bool {
+        self.stores.entry(store).is_some_and(|entry| entry.is_columnar())
+    }
+
+    fn is_target(&self, store: StoreId) -> bool {
+        self.stores.entry(store).is_some_and(|entry| {
+            entry.state() == StoreState::Up
+                && !entry.is_columnar()
+                && entry.silent(self.now) < self.options.store_disconnected
+        })
+    }
+
+    /// The store that should get a new replica of a region: the emptiest that may take it.
+    fn target(&self, known: &Known) -> Option<StoreId> {
+        let free = self.stores.all().filter(|(id, entry)| {
+            self.is_target(*id)
+                && known.region.peer_on(*id).is_none()
+                && !entry.stats.is_busy
+                && (self.adding)(*id) < self.options.adds_per_store_max
+        });
+        free.min_by_key(|(id, entry)| (entry.stats.regions + (self.adding)(*id) as u64, *id)).map(|(id, _)| id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, time::Duration};
+
+    use super::*;
+    use crate::{
+        region::{Epoch, Region},
+        release::Release,
+        wire::placement::{DownPeer, Label, Store, StoreHeartbeat},
+    };
+
+    const NOW: Instant = Instant(3_600_000_000_000);
+
+    /// Stores in words: `1 2:down 3:offline 4:busy 5:tiflash 6:tombstone`.
+    fn stores(words: &str) -> Stores {
+        let mut stores = Stores::default();
+        for word in words.split_whitespace() {
+            let (id, what) = word.split_once(':').unwrap_or((word, ""));
+            let id: StoreId = id.parse().expect("a store's id");
+            let mut record =
+                Store { id, address: word.into(), state: 0, release: Release::DEFAULT.into(), labels: vec![] };
+            match what {
+                "offline" => record.set_state(StoreState::Offline),
+                "tombstone" => record.set_state(StoreState::Tombstone),
+                "tiflash" => record.labels.push(Label { key: "engine".into(), value: "tiflash".into() }),
+                _ => {}
+            }
+            let heard = if what == "down" { Instant(0) } else { NOW };
+            stores.restore(record, heard);
+            let stats = StoreHeartbeat { store: id, regions: 10 - id, is_busy: what == "busy", ..Default::default() };
+            if what != "tombstone" {
+                stores.heard(stats, heard).expect("it is registered and no tombstone");
+            }
+        }
+        stores
+    }
+
+    /// Peers in words, by store: `1 2:down 3:pending 4:learner 5:incoming`; the first one leads.
+    fn region(words: &str, size: u64) -> Known {
+        let mut known = Known::described(Arc::new(Region {
+            id: 1,
+            start: "".into(),
+            end: "".into(),
+            epoch: Epoch { conf_ver: 1, version: 1 },
+            peers: vec![],
+        }));
+        let mut peers = vec![];
+        for word in words.split_whitespace() {
+            let (store, what) = word.split_once(':').unwrap_or((word, ""));
+            let store: StoreId = store.parse().expect("a store's id");
+            let role = if what.contains("learner") {
+                Role::Learner
+            } else if what.contains("incoming") {
+                Role::IncomingVoter
+            } else {
+                Role::Voter
+            };
+            let peer = Peer { id: store * 10, store, role: role as i32 };
+            if what.contains("down") {
+                known.down.push(DownPeer { peer: peer.id, down_ms: 3_000_000 });
+            }
+            if what.contains("pending") {
+                known.pending.push(peer.id);
+            }
+            peers.push(peer);
+        }
+        known.leader = peers.first().copied();
+        Arc::make_mut(&mut known.region).peers = peers;
+        known.size = size;
+        known
+    }
+
+    fn say(wish: Option<Wish>) -> String {
+        match wish {
+            None => "nothing".into(),
+            Some(Wish::Add { store, replaces: None }) => format!("add {store}"),
+            Some(Wish::Add { store, replaces: Some(peer) }) => format!("add {store} for {}", peer.store),
+            Some(Wish::Promote(peer)) => format!("promote {}", peer.store),
+            Some(Wish::Remove(peer)) => format!("remove {}", peer.store),
+            Some(Wish::Split) => "split".into(),
+        }
+    }
+
+    #[test]
+    fn a_table_of_regions_and_what_they_need() {
+        let cases = [
+            ("all is well", "1 2 3 4", "1 2 3", 0, "nothing"),
+            ("young cluster: one replica", "1 2 3", "1", 0, "add 3"),
+            ("nowhere to go", "1", "1", 0, "nothing"),
+            (
+                "not to a busy, columnar, dead, leaving or buried store",
+                "1 2:busy 3:tiflash 4:down 5:offline 6:tombstone",
+                "1",
+                0,
+                "nothing",
+            ),
+            ("a learner of an interrupted repair", "1 2 3 4", "1 2 3:learner", 0, "promote 3"),
+            ("it has not caught up yet", "1 2 3 4", "1 2 3:learner-pending", 0, "add 4"),
+            ("a dead store", "1 2 3:down 4", "1 2 3:down", 0, "add 4 for 3"),
+            ("its leader hears nothing, the driver does", "1 2 3 4", "1 2 3:down", 0, "nothing"),
+            ("the driver hears nothing, its leader does", "1 2 3:down 4", "1 2 3", 0, "nothing"),
+            ("a dead store and no spare", "1 2 3:down", "1 2 3:down", 0, "nothing"),
+            ("replaced, now remove", "1 2 3:down 4", "1 2 3:down 4", 0, "remove 3"),
+            ("a leaving store", "1 2 3:offline 4", "1 2 3", 0, "add 4 for 3"),
+            ("a leaving leader", "1:offline 2 3 4", "1 2 3", 0, "add 4 for 1"),
+            ("replaced, the leaving one goes", "1:offline 2 3 4", "1 2 3 4", 0, "remove 1"),
+            ("one too many: the fullest store's", "1 2 3 4", "1 2 3 4", 0, "remove 2"),
+            ("one too many: the one behind", "1 2 3 4", "1 2 3 4:pending", 0, "remove 4"),
+            ("too many, yet too few are healthy", "1 2 3 4", "1 2:pending 3:pending 4:pending", 0, "nothing"),
+            ("a learner left over", "1 2 3 4", "1 2 3 4:learner", 0, "remove 4"),
+            ("a columnar learner stays", "1 2 3 4:tiflash", "1 2 3 4:learner", 0, "nothing"),
+            ("a joint configuration is left alone", "1 2 3 4", "1 2 4:incoming", 0, "nothing"),
+            ("too large", "1 2 3", "1 2 3", 1001, "split"),
+            ("just right", "1 2 3", "1 2 3", 1000, "nothing"),
+            ("repair goes before split", "1 2 3:down 4", "1 2 3:down", 1001, "add 4 for 3"),
+        ];
+        let options =
+            Options { max_store_down: Duration::from_secs(1800), split_bytes: Some(1000), ..Options::new("pd:1") };
+        for (name, store_words, peer_words, size, expected) in cases {
+            let (stores, known) = (stores(store_words), region(peer_words, size));
+            let view = View { stores: &stores, options: &options, now: NOW, adding: &|_| 0 };
+            assert_eq!(say(wish(&known, &view)), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_store_takes_only_so_many_at_a_time() {
+        let (stores, known) = (stores("1 2 3"), region("1", 0));
+        let options = Options { adds_per_store_max: 2, ..Options::new("pd:1") };
+        let adding = |store| if store == 3 { 2 } else { 0 };
+        let view = View { stores: &stores, options: &options, now: NOW, adding: &adding };
+        assert_eq!(say(wish(&known, &view)), "add 2");
+    }
+}
