@@ -111,3 +111,6 @@ impl std::fmt::Debug for Client {
         f.write_str("Client")
     }
 }
+
+#[cfg(test)]
+mod tests;

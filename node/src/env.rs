@@ -6,6 +6,11 @@
 //!
 //! Not here: what a node does with these parts, and how a room provides them.
 
+pub mod contract;
+#[cfg(test)]
+pub(crate) mod memory;
+pub mod real;
+
 use std::{fmt, future::Future, io, pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
@@ -159,6 +164,7 @@ pub enum Stat {
 }
 
 /// An open file. Removing or renaming its name does not disturb it.
+#[expect(clippy::len_without_is_empty, reason = "a length that has to be awaited is no collection's")]
 pub trait File: Send + Sync {
     /// Reads up to `len` bytes at `offset`; fewer only at the end of the file or on a short read.
     fn read_at(&self, offset: u64, len: usize) -> BoxFuture<'_, io::Result<Bytes>>;

@@ -50,3 +50,6 @@ fn frame(id: u64, service: u32, body: Bytes) -> Bytes {
 
 /// What a handler does with a connection that it took over; stopped when the connection's server is.
 pub type Session = BoxFuture<'static, ()>;
+
+#[cfg(test)]
+mod tests;
