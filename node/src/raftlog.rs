@@ -18,6 +18,11 @@ mod record;
 mod recover;
 mod segment;
 
+#[cfg(test)]
+pub(crate) mod room;
+#[cfg(test)]
+mod tests;
+
 use std::{collections::BTreeMap, io, sync::Arc};
 
 use parking_lot::Mutex;
