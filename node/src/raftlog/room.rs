@@ -45,6 +45,18 @@ impl Room {
         self.env_with(Points::none())
     }
 
+    /// The room after a crash of everything in it. Tasks of before go on in the old room, where nobody looks.
+    pub(crate) fn crashed(&self) -> Room {
+        let disk = MemDisk { dirs: Mutex::new(self.disk.dirs.lock().clone()), ..MemDisk::default() };
+        for (name, file) in &*self.disk.durable.lock() {
+            let bytes = file.lock().synced.clone();
+            let data = Arc::new(Mutex::new(Data { synced: bytes.clone(), bytes }));
+            disk.names.lock().insert(name.clone(), data.clone());
+            disk.durable.lock().insert(name.clone(), data);
+        }
+        Room { disk: Arc::new(disk), ..Room::default() }
+    }
+
     pub(crate) fn env_with(&self, points: Points) -> Env {
         Env {
             clock: Arc::new(Ticks(tokio::time::Instant::now())),
@@ -66,10 +78,6 @@ pub(crate) struct Heard(Mutex<Vec<Fact>>);
 impl Heard {
     pub(crate) fn count(&self, name: &str) -> usize {
         self.0.lock().iter().filter(|fact| fact.name() == name).count()
-    }
-
-    pub(crate) fn all(&self) -> Vec<Fact> {
-        self.0.lock().clone()
     }
 }
 

@@ -10,6 +10,7 @@ use super::{
     Error, Fetch, HardState, LogBatch, Options, RaftLog, Recovered, mark,
     room::{Room, run},
 };
+use crate::fact::Mark;
 
 fn entry(index: u64, term: u64, data: &str) -> Entry {
     Entry { index, term, data: data.to_owned().into(), ..Entry::default() }
@@ -236,13 +237,14 @@ fn change(rng: &mut Xoshiro256PlusPlus, models: &mut Models, term: &mut u64) -> 
     batch
 }
 
-fn read_back(
-    found: &BTreeMap<u64, Recovered>,
-) -> BTreeMap<u64, ((u64, Option<u64>), Vec<crate::fact::Mark>, HardState)> {
+/// Position before the first entry, entries and hard state, by region.
+type Contents = BTreeMap<u64, ((u64, Option<u64>), Vec<Mark>, HardState)>;
+
+fn read_back(found: &BTreeMap<u64, Recovered>) -> Contents {
     found.iter().map(|(region, one)| (*region, (one.truncated, one.entries.clone(), one.hard_state))).collect()
 }
 
-fn expected(models: &Models) -> BTreeMap<u64, ((u64, Option<u64>), Vec<crate::fact::Mark>, HardState)> {
+fn expected(models: &Models) -> Contents {
     let one = |model: &Model| {
         ((model.base.0, Some(model.base.1)), model.entries.iter().map(mark).collect::<Vec<_>>(), model.hard)
     };

@@ -20,6 +20,9 @@ pub mod receive;
 pub mod send;
 pub mod site;
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
@@ -468,11 +471,13 @@ impl Manager {
         let path = files.meta();
         let temporary = file::temporary(&path);
         self.sync_dir().await?;
-        lock.append(meta.encode_file()).await.map_err(|error| Error::io("write", &temporary, error))?;
+        let content = meta.encode_file();
+        let bytes = meta.bytes() + content.len() as u64;
+        lock.append(content).await.map_err(|error| Error::io("write", &temporary, error))?;
         lock.sync().await.map_err(|error| Error::io("sync", &temporary, error))?;
         self.rename(&temporary, &path).await?;
         self.sync_dir().await?;
-        self.completed(files.side, files.key, meta.bytes());
+        self.completed(files.side, files.key, bytes);
         Ok(())
     }
 
