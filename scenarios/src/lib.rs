@@ -1,5 +1,6 @@
 //! Plans, checks and the runner.
 
+pub mod bare;
 pub mod catalog;
 pub mod check;
 pub mod event;
