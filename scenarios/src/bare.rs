@@ -15,7 +15,10 @@ use parking_lot::Mutex;
 use sim::{End, Latency, Room, Seed, World, fabric::Link};
 
 use self::store::{Store, Tally};
-use crate::plan::{Plan, knobs};
+use crate::plan::{
+    Plan,
+    knobs::{self, Between},
+};
 
 /// What the loop is given to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,14 +48,13 @@ pub struct Shape {
     /// Append messages under way to one follower.
     pub inflight: usize,
     /// How long a frame is under way.
-    pub delay: Latency,
+    pub delay: Between,
 }
 
 impl Shape {
     /// The shape of a plan, with as many proposals as its clients begin operations.
     pub fn of(plan: &Plan) -> Self {
         let knobs = &plan.knobs;
-        let delay = knobs.get(knobs::NET_DELAY);
         let lasting = plan.workload.lasting;
         let proposals = u128::from(plan.workload.rate) * u128::from(lasting.0) / 1_000_000_000;
         Shape {
@@ -68,7 +70,7 @@ impl Shape {
             election_ticks: knobs.get(knobs::RAFT_ELECTION_TICKS) as usize,
             message_bytes: knobs.get(knobs::RAFT_MESSAGE).0,
             inflight: knobs.get(knobs::RAFT_INFLIGHT) as usize,
-            delay: Latency::between(delay.least.0, delay.most.0),
+            delay: knobs.get(knobs::NET_DELAY),
         }
     }
 
@@ -142,7 +144,8 @@ const PATIENCE: Duration = Duration::from_millis(1);
 
 /// Boots the stores, proposes in time, and returns when all is applied.
 async fn drive(room: Room, shape: Arc<Shape>, tally: Arc<Mutex<Tally>>) {
-    room.fabric().set_default_link(Link { delay: shape.delay, ..Link::default() });
+    let delay = Latency::between(shape.delay.least.0, shape.delay.most.0);
+    room.fabric().set_default_link(Link { delay, ..Link::default() });
     let stores: Arc<Mutex<Vec<Option<Arc<Mutex<Store>>>>>> =
         Arc::new(Mutex::new((0..=shape.stores).map(|_| None).collect()));
     for number in 1..=shape.stores {
@@ -178,7 +181,8 @@ async fn drive(room: Room, shape: Arc<Shape>, tally: Arc<Mutex<Tally>>) {
         propose(&stores, &tally, &mut waiting);
     }
     let end_ns = began_ns + shape.lasting.as_nanos() as u64;
-    while room.true_ns() < end_ns || tally.lock().committed < shape.proposals {
+    room.sleep(Duration::from_nanos(end_ns.saturating_sub(room.true_ns()))).await;
+    while tally.lock().committed < shape.proposals {
         room.sleep(PATIENCE).await;
         propose(&stores, &tally, &mut waiting);
     }
@@ -204,6 +208,7 @@ fn propose(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::Nanos;
 
     fn shape() -> Shape {
         Shape {
@@ -219,7 +224,7 @@ mod tests {
             election_ticks: 10,
             message_bytes: 64 << 10,
             inflight: 64,
-            delay: Latency::between(200_000, 2_000_000),
+            delay: Between::new(Nanos::micros(200), Nanos::millis(2)),
         }
     }
 
