@@ -235,3 +235,6 @@ impl Handler for Desk {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

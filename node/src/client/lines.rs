@@ -29,6 +29,8 @@ pub(super) struct Lines {
 struct Line {
     caller: Option<Caller>,
     begun: Option<Instant>,
+    /// Why there is no connection.
+    cause: String,
 }
 
 impl Lines {
@@ -66,14 +68,25 @@ impl Lines {
         line.caller = None;
         let now = self.env.now();
         if line.begun.is_some_and(|begun| now.since(begun) < self.reconnect_min) {
-            return Err(format!("the last connection to store {store} was begun too short a time ago"));
+            return Err(line.cause.clone());
         }
         line.begun = Some(now);
+        match self.connect(store).await {
+            Ok(caller) => {
+                line.caller = Some(caller.clone());
+                line.cause = format!("the connection to store {store} broke");
+                Ok(caller)
+            }
+            Err(cause) => {
+                line.cause = cause.clone();
+                Err(cause)
+            }
+        }
+    }
+
+    async fn connect(&self, store: StoreId) -> Result<Caller, String> {
         let record = self.pd.get_store(store).await.map_err(|error| error.to_string())?;
-        let caller = Caller::connect(&self.env, &record.address, self.connect_limit)
-            .await
-            .map_err(|error| format!("connecting to store {store} at {} failed: {error}", record.address))?;
-        line.caller = Some(caller.clone());
-        Ok(caller)
+        let connected = Caller::connect(&self.env, &record.address, self.connect_limit).await;
+        connected.map_err(|error| format!("connecting to store {store} at {} failed: {error}", record.address))
     }
 }

@@ -97,6 +97,8 @@ struct Link {
 struct Line {
     caller: Option<Caller>,
     begun: Option<Instant>,
+    /// Why there is no connection.
+    cause: String,
 }
 
 macro_rules! answer {
@@ -261,14 +263,20 @@ impl Link {
         if let Some(begun) = line.begun
             && now.since(begun) < self.options.reconnect_min
         {
-            return Err("the last connection was begun too short a time ago".into());
+            return Err(line.cause.clone());
         }
         line.begun = Some(now);
-        let caller = Caller::connect(&self.env, &self.address, self.options.attempt)
-            .await
-            .map_err(|error| format!("connecting failed: {error}"))?;
-        line.caller = Some(caller.clone());
-        Ok(caller)
+        match Caller::connect(&self.env, &self.address, self.options.attempt).await {
+            Ok(caller) => {
+                line.caller = Some(caller.clone());
+                line.cause = "the connection broke".into();
+                Ok(caller)
+            }
+            Err(error) => {
+                line.cause = format!("connecting failed: {error}");
+                Err(line.cause.clone())
+            }
+        }
     }
 }
 
