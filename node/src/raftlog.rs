@@ -236,9 +236,10 @@ impl RaftLog {
     }
 
     /// Makes a batch's changes visible to readers before it is written. Batches of one region must be written in the
-    /// order in which they were staged. Staging twice has no effect.
+    /// order in which they were staged, and each has to be: until then the disk's view of their logs is kept. Staging
+    /// twice has no effect.
     pub fn stage(&self, batch: &mut LogBatch) {
-        if batch.staged.is_none() {
+        if batch.staged.is_none() && !batch.is_empty() {
             batch.staged = Some(self.inner.memory.lock().stage(&mut batch.ops));
         }
     }

@@ -316,7 +316,9 @@ fn a_segment_stays_while_a_staged_change_is_not_written() {
         log.stage(&mut batch);
         assert_eq!(log.collect().await.unwrap(), 0, "the disk still needs all of them");
         log.write(batch, true).await.unwrap();
+        log.write(LogBatch::new(), true).await.unwrap();
         assert!(log.collect().await.unwrap() > 0);
+        assert_eq!(log.first_index(1), Some(1));
         room.disk.crash(0);
         assert_eq!(open(&room).await.unwrap().1[&1].last_index, 1);
     });

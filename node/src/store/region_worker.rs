@@ -11,10 +11,10 @@ use failpoints::point;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    fact::{region, snapshot::Fact},
+    fact::{apply, region, snapshot::Fact},
     snapshot::{
         ATTEMPTS_MAX, Error, Key, Manager,
-        apply::{apply, clean},
+        apply::{self as applying, clean},
         build::{Built, build},
         fails, site,
     },
@@ -22,7 +22,7 @@ use super::{
 use crate::{
     engine::{Engine, Snapshot, WriteBatch},
     env::Env,
-    fact::Text,
+    fact::{Digest, Text},
     region::{PeerId, Region, RegionId},
 };
 
@@ -137,6 +137,10 @@ impl Worker {
             Ok(built) => {
                 if built.reused {
                     self.env.state(Fact::Reused { region: region.id, peer, term, index });
+                } else {
+                    let (digest, keys) = (Digest(built.meta.digest), built.meta.keys);
+                    let why = "snapshot".into();
+                    self.env.state(apply::Fact::Hashed { region: region.id, peer, index, digest, keys, why });
                 }
                 let bytes = built.meta.bytes();
                 self.env.state(Fact::Generated { region: region.id, peer, term, index, bytes });
@@ -156,19 +160,13 @@ impl Worker {
     async fn apply(&self, task: Apply) {
         let Apply { region, peer, term, index, state, abort, reply } = task;
         let key = Key { region: region.id, term, index };
-        let result = apply(&self.manager, &self.engine, &region, peer, key, state, &abort).await;
-        match &result {
-            Ok(()) => {
-                let (region, state) = (Arc::new(region), "normal".into());
-                self.env.state(region::Fact::StateWritten { region, peer, state, index: 0, term: 0 });
+        let result = applying::apply(&self.manager, &self.engine, &region, peer, key, state, &abort).await;
+        if let Err(error) = &result {
+            if let Error::Vanished { path } = error {
+                self.env.state(Fact::FileVanished { region: region.id, path: Text::from(path.clone()) });
             }
-            Err(error) => {
-                if let Error::Vanished { path } = error {
-                    self.env.state(Fact::FileVanished { region: region.id, path: Text::from(path.clone()) });
-                }
-                let cause = Text::from(error.to_string());
-                self.env.state(Fact::ApplyFailed { region: region.id, peer, term, index, cause });
-            }
+            let cause = Text::from(error.to_string());
+            self.env.state(Fact::ApplyFailed { region: region.id, peer, term, index, cause });
         }
         let _ = reply.send(result);
     }

@@ -77,7 +77,7 @@ impl Default for Options {
             size_limit_bytes: 1 << 30,
             age_limit: Duration::from_secs(4 * 3600),
             gc_tick: Duration::from_secs(60),
-            build_rate: 0,
+            build_rate: 100 << 20,
             send_rate: 100 << 20,
             sends_max: 32,
             receives_max: 32,

@@ -4,7 +4,7 @@
 //! cleaned; *copies* of the files are taken in by the engine; one write makes the state Normal; only once that is durable
 //! do the files go. A crash anywhere before finds the state Applying and all files, and applies again.
 
-use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, atomic::AtomicBool};
 
 use failpoints::{defect, point};
 
@@ -16,8 +16,11 @@ use crate::{
     fact::Digest,
     key,
     raftlog::{HardState, LogBatch, Recovered},
-    region::{PeerId, Region},
-    store::fact::{apply, snapshot::Fact},
+    region::{PeerId, Region, RegionId},
+    store::{
+        fact::{apply, region, snapshot::Fact},
+        state::SnapshotRaftState,
+    },
 };
 
 /// Applies the received snapshot `key`. `state` makes the peer's state Normal, in one write with nothing else.
@@ -59,6 +62,8 @@ pub async fn apply(
     }
     let _ = point!(env.points, site::BEFORE_NORMAL).await;
     engine.write(state, false).await?;
+    let (whole, name) = (Arc::new(region.clone()), "normal".into());
+    env.state(region::Fact::StateWritten { region: whole, peer, state: name, index: 0, term: 0 });
     // From here on memory says Normal and a crash may still say Applying.
     drop(registration);
     let hasty = defect!(env.points, defects::TIKV_11746);
@@ -112,6 +117,15 @@ pub struct Applying {
     pub peer: PeerId,
     /// The hard state that was to reach the raft log with the snapshot.
     pub hard_state: HardState,
+}
+
+impl Applying {
+    /// From what is stored under `key::snapshot_raft_state`.
+    pub fn of(region: RegionId, peer: PeerId, stored: &SnapshotRaftState) -> Applying {
+        let SnapshotRaftState { term, vote, commit, snapshot_term } = *stored;
+        let key = Key { region, term: snapshot_term, index: commit };
+        Applying { key, peer, hard_state: HardState { term, vote, commit } }
+    }
 }
 
 /// What has to be written to the raft log at start for a peer whose durable state is Applying, if anything.

@@ -423,6 +423,21 @@ fn the_worker_counts_failures_and_gives_up_in_the_end() {
             assert_eq!(room.facts.count("snapshot-gave-up"), usize::from(attempt == super::ATTEMPTS_MAX));
         }
         let (reply, result) = tokio::sync::oneshot::channel();
+        worker.ask(Task::Generate(Generate {
+            region: region(),
+            peer: 70,
+            term: 6,
+            index: 12,
+            view: store.snapshot(),
+            attempt: 1,
+            cancelled: Arc::default(),
+            reply,
+        }));
+        let built = result.await.unwrap().unwrap();
+        let content = hash(&store.snapshot(), &region()).await.unwrap();
+        assert_eq!((built.meta.digest, built.meta.keys), (content.digest.0, content.keys));
+        assert_eq!(room.facts.count("content-hashed"), 1);
+        let (reply, result) = tokio::sync::oneshot::channel();
         let Region { id, start, end, .. } = region();
         worker.ask(Task::Destroy(Destroy { region: id, start, end, reply: Some(reply) }));
         result.await.unwrap().unwrap();
