@@ -195,7 +195,7 @@ impl Reference {
 
     /// Whether nothing that took effect can have been missed.
     pub fn is_complete(&self) -> bool {
-        self.complete
+        self.complete && !self.regions.is_empty()
     }
 
     /// Takes a committed entry, once: repetitions by other replicas, or after a restart, have no effect.

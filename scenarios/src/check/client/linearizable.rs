@@ -116,7 +116,7 @@ impl Linearizable {
             self.judged += 1;
             let key = self.keys.entry(edit.key.clone()).or_default();
             key.happened(&edit.key, timestamp, edit.expect, known)?;
-            key.write(&edit.key, span, timestamp)?;
+            key.write(span, timestamp);
         }
         self.failed(op, Some(timestamp))
     }

@@ -50,6 +50,7 @@ impl Key {
         if self.happened.insert(timestamp, expect).is_some() {
             return Ok(());
         }
+        Key::not_behind(name, &self.floors, timestamp, known)?;
         // What a compare-and-swap expected has happened, too.
         if let Some(before) = expect.filter(|before| *before != 0) {
             let version = known.ledger().version(before);
@@ -94,6 +95,18 @@ impl Key {
         }
     }
 
+    /// A version that took effect is newer than all that had been shown before its write began.
+    fn not_behind(name: &[u8], floors: &[(u64, u64)], timestamp: u64, known: &Known) -> Judged {
+        let Some(version) = known.ledger().version(timestamp) else { return Ok(()) };
+        let floor = Key::floor(floors, version.invoked);
+        if timestamp > floor {
+            return Ok(());
+        }
+        let name = String::from_utf8_lossy(name);
+        let detail = format!("a write of `{name}` took effect at {timestamp} and began after {floor} had been shown");
+        Err(Violation::new("write-behind", detail))
+    }
+
     fn answered(&mut self, answer: Answer) {
         if let Some(unsettled) = &mut self.unsettled {
             unsettled.answers.push(answer);
@@ -114,17 +127,9 @@ impl Key {
     }
 
     /// A write was acknowledged.
-    pub(super) fn write(&mut self, name: &[u8], span: Span, timestamp: u64) -> Judged {
-        let floor = Key::floor(&self.floors, span.invoked);
-        if timestamp <= floor {
-            let name = String::from_utf8_lossy(name);
-            let detail =
-                format!("a write of `{name}` was acknowledged at {timestamp} and began after {floor} had been shown");
-            return Err(Violation::new("write-behind", detail));
-        }
+    pub(super) fn write(&mut self, span: Span, timestamp: u64) {
         Key::raise(&mut self.floors, span.returned, timestamp);
         self.answered(Answer { span, timestamp: Some(timestamp) });
-        Ok(())
     }
 
     /// A read found nothing: that is at the beginning, or behind a deletion.
@@ -137,19 +142,24 @@ impl Key {
             self.unsettled = Some(Unsettled { floors: self.floors.clone(), answers: Vec::new() });
         }
         self.answered(Answer { span, timestamp: None });
-        match self.nothing_at(floor, span, known) {
+        match self.nothing_at(name, floor, span, known) {
             Some(_) => Ok(()),
             None => Err(vanished(name, floor)),
         }
     }
 
     /// The oldest version at or above `floor` as of which a read may find nothing.
-    fn nothing_at(&self, floor: u64, span: Span, known: &Known) -> Option<u64> {
-        let possible = |stamp: u64| {
-            let version = known.ledger().version(stamp);
-            version.is_some_and(|version| version.fate != Fate::Never && version.stamped < span.returned)
-        };
-        self.deletions.iter().copied().filter(|stamp| *stamp >= floor && possible(*stamp)).min()
+    fn nothing_at(&self, name: &[u8], floor: u64, span: Span, known: &Known) -> Option<u64> {
+        let stamps = self.deletions.iter().copied().filter(|stamp| *stamp >= floor);
+        stamps.filter(|stamp| self.may_delete(*stamp, floor, span.returned, name, known)).min()
+    }
+
+    /// Whether the deletion at a timestamp may have taken effect over a version at or above `floor`, before an event.
+    fn may_delete(&self, stamp: u64, floor: u64, before: u64, name: &[u8], known: &Known) -> bool {
+        let version = known.ledger().version(stamp);
+        let Some(version) = version.filter(|it| it.fate != Fate::Never && it.stamped < before) else { return false };
+        let expect = version.edit(name).and_then(|edit| edit.expect);
+        self.has_happened(stamp) || expect.is_none_or(|expect| expect >= floor.max(1))
     }
 
     /// Places the reads that found nothing, now that the fates of all deletions are known, and judges the swaps that
@@ -168,11 +178,11 @@ impl Key {
                         format!("`{name}` shows the version at {timestamp} after it had been deleted at {floor}");
                     return Err(Violation::new("deleted-and-back", detail));
                 }
-                None => self.nothing_at(floor, answer.span, known).ok_or_else(|| vanished(name, floor))?,
+                None => self.nothing_at(name, floor, answer.span, known).ok_or_else(|| vanished(name, floor))?,
             };
             Key::raise(&mut floors, answer.span.returned, timestamp);
         }
-        Ok(())
+        self.happened.keys().try_for_each(|timestamp| Key::not_behind(name, &floors, *timestamp, known))
     }
 
     fn settle_swaps(&self, name: &[u8], known: &Known) -> Judged {
@@ -180,8 +190,7 @@ impl Key {
         for (&timestamp, expect) in &self.happened {
             if let (Some(0), Some(other)) = (expect, before) {
                 let gone = |stamp: &u64| {
-                    let version = known.ledger().version(*stamp);
-                    (other..timestamp).contains(stamp) && version.is_some_and(|version| version.fate != Fate::Never)
+                    (other..timestamp).contains(stamp) && self.may_delete(*stamp, other, u64::MAX, name, known)
                 };
                 if !self.deletions.iter().any(gone) {
                     let name = String::from_utf8_lossy(name);
