@@ -140,3 +140,17 @@ pub fn decode_region(stored: &Bytes) -> Result<RegionState, prost::DecodeError> 
 pub fn decode_apply(stored: &Bytes) -> Result<ApplyState, prost::DecodeError> {
     ApplyState::decode(stored.clone())
 }
+
+/// What a raft snapshot carries beside its metadata; the data itself travels as files.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct SnapshotData {
+    /// The region as of the snapshot.
+    #[prost(message, required, tag = "1")]
+    pub region: Region,
+    /// Its safe point.
+    #[prost(uint64, tag = "2")]
+    pub safe_point: u64,
+    /// Its newest version.
+    #[prost(uint64, tag = "3")]
+    pub newest: u64,
+}

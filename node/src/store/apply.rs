@@ -1,0 +1,498 @@
+//! The task that applies committed entries to the engine: many entries of many regions in one engine write.
+//!
+//! A region's data and its apply state go in the same batch, so that a restart finds them together. Clients and the raft
+//! loop hear of an entry only once the batch that holds it is written; what must not be repeated after the log lets go
+//! of it (a dropped log, a split, a membership change) makes the write a synced one.
+//!
+//! Engine snapshots for the region worker are taken here, after the batch that holds everything up to the stated index.
+//!
+//! Not here: what is committed, and what a changed region means for raft.
+
+mod admin;
+mod write;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use failpoints::{defect, point};
+use parking_lot::{Mutex, RwLock};
+use protobuf::Message as _;
+use raft::eraftpb::{ConfChangeV2, Entry, EntryType};
+use tokio::sync::mpsc;
+
+use super::{
+    fact::{apply::Fact, region},
+    mail::{Applied, Event, Mail, Mailbox},
+    options::Options,
+    service::{Answer, not_leader, refusal},
+    site,
+    state::{ApplyState, RegionState, Stage, encode},
+};
+use crate::{
+    defects,
+    engine::{Engine, Family, Snapshot, WriteBatch},
+    env::Env,
+    key,
+    region::{Peer, PeerId, Region, RegionId, StoreId},
+    wire::{
+        command::{Body, Command},
+        kv::{Answer as Said, Reason},
+    },
+};
+
+/// Tasks that one batch takes at most.
+const TASKS_MAX: usize = 256;
+/// Bytes after which a batch is written.
+const BATCH_BYTES: usize = 1 << 20;
+
+/// A proposal on its way.
+#[derive(Debug)]
+pub struct Proposal {
+    /// Where it was appended.
+    pub index: u64,
+    /// In which term.
+    pub term: u64,
+    /// Who waits.
+    pub answer: Answer,
+}
+
+/// What the raft loop asks of apply.
+pub enum Task {
+    /// A peer's entries come from now on.
+    Register {
+        /// Its region.
+        region: Arc<Region>,
+        /// The local peer.
+        peer: Peer,
+        /// How far it is applied.
+        state: ApplyState,
+    },
+    /// Committed entries.
+    Entries {
+        /// The region.
+        region: RegionId,
+        /// The peer.
+        peer: PeerId,
+        /// In order.
+        entries: Vec<Entry>,
+        /// Those that were proposed here.
+        proposals: Vec<Proposal>,
+    },
+    /// The peer is to be removed: its last batch is written, and nothing of it comes afterwards.
+    Close {
+        /// The region.
+        region: RegionId,
+        /// The peer.
+        peer: PeerId,
+    },
+    /// An engine snapshot with everything applied so far is wanted.
+    Snapshot {
+        /// The region.
+        region: RegionId,
+        /// The peer.
+        peer: PeerId,
+        /// What to do with it.
+        then: Box<dyn FnOnce(Taken) + Send>,
+    },
+    /// The content is to be hashed.
+    Hash {
+        /// The region.
+        region: RegionId,
+        /// The peer.
+        peer: PeerId,
+        /// For what.
+        why: &'static str,
+    },
+}
+
+/// An engine snapshot and what it holds of a region.
+pub struct Taken {
+    /// The region as of the snapshot.
+    pub region: Arc<Region>,
+    /// The apply state as of the snapshot.
+    pub state: ApplyState,
+    /// The engine as of then.
+    pub snapshot: Snapshot,
+}
+
+/// Which peers a store has and had, as far as a split that is being applied needs to know.
+#[derive(Debug, Default)]
+pub struct Registry {
+    /// Peers that the store has, initialised or not.
+    pub peers: BTreeMap<RegionId, PeerId>,
+    /// Regions whose peer a split is making here, until the raft loop has it.
+    pub splitting: BTreeMap<RegionId, PeerId>,
+    /// The newest removed peer of each region: no peer with this id or a smaller one may exist.
+    pub gone: BTreeMap<RegionId, PeerId>,
+}
+
+impl Registry {
+    /// Whether a split may make this peer. If so the place is kept for it.
+    pub fn reserve(&mut self, region: RegionId, peer: PeerId) -> bool {
+        let gone = self.gone.get(&region).is_some_and(|&gone| gone >= peer);
+        let other = self.peers.get(&region).is_some_and(|&known| known != peer);
+        let free = !gone && !other;
+        if free {
+            self.splitting.insert(region, peer);
+        }
+        free
+    }
+}
+
+/// Safe points by where their region begins, with where it ends, for the engine's compactions.
+#[derive(Debug, Default)]
+pub struct SafePoints(RwLock<BTreeMap<Bytes, (Bytes, u64)>>);
+
+impl SafePoints {
+    /// The safe point of a user key's region.
+    pub fn of(&self, user_key: &[u8]) -> u64 {
+        let points = self.0.read();
+        match points.range::<[u8], _>((std::ops::Bound::Unbounded, std::ops::Bound::Included(user_key))).next_back() {
+            Some((_, (end, point))) if end.is_empty() || user_key < &end[..] => *point,
+            _ => 0,
+        }
+    }
+
+    fn set(&self, region: &Region, point: u64) {
+        self.0.write().insert(region.start.clone(), (region.end.clone(), point));
+    }
+
+    fn remove(&self, region: &Region) {
+        let mut points = self.0.write();
+        if points.get(&region.start).is_some_and(|(end, _)| *end == region.end) {
+            points.remove(&region.start);
+        }
+    }
+}
+
+/// What apply shares with the rest of the store.
+#[derive(Clone)]
+pub struct Shared {
+    /// The node's surroundings.
+    pub env: Env,
+    /// Settings.
+    pub options: Arc<Options>,
+    /// This store.
+    pub store: StoreId,
+    /// The engine.
+    pub engine: Engine,
+    /// The raft loop.
+    pub mailbox: Mailbox,
+    /// Which peers there are.
+    pub registry: Arc<Mutex<Registry>>,
+    /// Safe points for the engine.
+    pub safe_points: Arc<SafePoints>,
+}
+
+/// One region's part of apply.
+struct Delegate {
+    region: Arc<Region>,
+    peer: Peer,
+    state: ApplyState,
+    /// The peer was removed by a membership change: nothing more is applied.
+    removed: bool,
+    bytes: u64,
+    keys: u64,
+    /// The last hash and the entry it is of, for `VerifyHash`.
+    hash: Arc<Mutex<Option<(u64, u64)>>>,
+}
+
+/// The task.
+struct Apply {
+    shared: Shared,
+    delegates: BTreeMap<RegionId, Delegate>,
+    batch: WriteBatch,
+    /// The newest version of each key that the batch writes.
+    pending: BTreeMap<Bytes, write::Newest>,
+    touched: BTreeSet<RegionId>,
+    events: BTreeMap<RegionId, Vec<Event>>,
+    closed: Vec<(RegionId, PeerId)>,
+    answers: Vec<(Answer, Said)>,
+    /// What is hashed once the batch is written.
+    hashes: Vec<(RegionId, &'static str)>,
+    sync: bool,
+}
+
+/// Applies until the queue closes.
+pub async fn run(shared: Shared, mut tasks: mpsc::UnboundedReceiver<Task>) {
+    let mut apply = Apply {
+        shared,
+        delegates: BTreeMap::new(),
+        batch: WriteBatch::new(),
+        pending: BTreeMap::new(),
+        touched: BTreeSet::new(),
+        events: BTreeMap::new(),
+        closed: Vec::new(),
+        answers: Vec::new(),
+        hashes: Vec::new(),
+        sync: false,
+    };
+    let mut queue = Vec::with_capacity(TASKS_MAX);
+    while tasks.recv_many(&mut queue, TASKS_MAX).await > 0 {
+        point!(apply.shared.env.points, site::BEFORE_APPLY).await;
+        for task in queue.drain(..) {
+            if let Err(error) = apply.handle(task).await {
+                return super::fail(&apply.shared.env, apply.shared.store, &format!("applying: {error}"));
+            }
+        }
+        if let Err(error) = apply.flush().await {
+            return super::fail(&apply.shared.env, apply.shared.store, &format!("writing applied entries: {error}"));
+        }
+    }
+}
+
+impl Apply {
+    async fn handle(&mut self, task: Task) -> Result<(), crate::engine::Error> {
+        match task {
+            Task::Register { region, peer, state } => {
+                self.shared.safe_points.set(&region, state.safe_point);
+                let delegate =
+                    Delegate { region, peer, state, removed: false, bytes: 0, keys: 0, hash: Arc::default() };
+                self.delegates.insert(delegate.region.id, delegate);
+            }
+            Task::Entries { region, peer, entries, proposals } => {
+                let Some(delegate) = self.delegates.get(&region).filter(|delegate| delegate.peer.id == peer) else {
+                    return Ok(());
+                };
+                if !delegate.removed {
+                    self.entries(region, entries, proposals).await?;
+                }
+            }
+            Task::Close { region, peer } => {
+                if self.delegates.get(&region).is_some_and(|delegate| delegate.peer.id == peer) {
+                    self.flush().await?;
+                    if let Some(delegate) = self.delegates.remove(&region) {
+                        self.shared.safe_points.remove(&delegate.region);
+                    }
+                }
+                self.closed.push((region, peer));
+            }
+            Task::Snapshot { region, peer, then } => {
+                // The defect takes the snapshot before what is applied so far is in the engine.
+                let early = defect!(self.shared.env.points, defects::TIKV_4716, !self.batch.is_empty());
+                if !early {
+                    self.flush().await?;
+                }
+                point!(self.shared.env.points, site::BEFORE_SNAPSHOT_HANDOVER).await;
+                if let Some(delegate) = self.delegates.get(&region).filter(|delegate| delegate.peer.id == peer) {
+                    let snapshot = self.shared.engine.snapshot();
+                    then(Taken { region: delegate.region.clone(), state: delegate.state, snapshot });
+                }
+            }
+            Task::Hash { region, peer, why } => {
+                if self.delegates.get(&region).is_some_and(|delegate| delegate.peer.id == peer) {
+                    self.hashes.push((region, why));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn entries(
+        &mut self,
+        region: RegionId,
+        entries: Vec<Entry>,
+        proposals: Vec<Proposal>,
+    ) -> Result<(), crate::engine::Error> {
+        self.touched.insert(region);
+        let mut proposals = proposals.into_iter().peekable();
+        for entry in entries {
+            let delegate = self.delegates.get_mut(&region).expect("the caller has just found it");
+            if delegate.removed {
+                break;
+            }
+            assert_eq!(entry.index, delegate.state.applied_index + 1, "entries are applied in order, once each");
+            let mut answer = None;
+            while let Some(proposal) = proposals.next_if(|proposal| proposal.index <= entry.index) {
+                if proposal.index == entry.index && proposal.term == entry.term {
+                    answer = Some(proposal.answer);
+                } else {
+                    // Another leader's entry took its place: it can never be committed.
+                    proposal.answer.send(not_leader(None));
+                }
+            }
+            let said = self.entry(region, &entry).await?;
+            if let (Some(answer), Some(said)) = (answer, said) {
+                self.answers.push((answer, said));
+            }
+            let delegate = self.delegates.get_mut(&region).expect("only Close removes it");
+            delegate.state.applied_index = entry.index;
+            delegate.state.applied_term = entry.term;
+            let kind = match (entry.get_entry_type(), entry.data.is_empty()) {
+                (EntryType::EntryNormal, true) => "empty",
+                (EntryType::EntryNormal, false) => "normal",
+                _ => "conf-change",
+            };
+            self.shared.env.state(Fact::Applied {
+                region,
+                peer: delegate.peer.id,
+                index: entry.index,
+                term: entry.term,
+                kind: kind.into(),
+                command: entry.data.clone(),
+            });
+            if self.batch.bytes() > BATCH_BYTES {
+                self.flush().await?;
+                self.touched.insert(region);
+            }
+        }
+        Ok(())
+    }
+
+    /// Applies one entry; what to tell whoever proposed it.
+    async fn entry(&mut self, region: RegionId, entry: &Entry) -> Result<Option<Said>, crate::engine::Error> {
+        if entry.get_entry_type() != EntryType::EntryNormal {
+            let mut change = ConfChangeV2::default();
+            if change.merge_from_bytes(&entry.data).is_err() {
+                panic!("region {region}: the membership change at {} does not parse", entry.index);
+            }
+            point!(self.shared.env.points, site::BEFORE_CONF_CHANGE_APPLY).await;
+            return Ok(Some(self.conf_change(region, entry.index, change)));
+        }
+        if entry.data.is_empty() {
+            // A leader's first entry, or a membership change that raft refused.
+            return Ok(Some(refusal(Reason::AdminUnderWay, "another membership change is under way")));
+        }
+        let command: Command = match prost::Message::decode(entry.data.clone()) {
+            Ok(command) => command,
+            Err(error) => panic!("region {region}: the command at {} does not parse: {error}", entry.index),
+        };
+        let delegate = &self.delegates[&region];
+        let (known, asked) = (delegate.region.epoch, command.epoch);
+        let body = command.body.expect("every command that is proposed has a body");
+        let fits = match &body {
+            Body::Write(_) => known.version == asked.version,
+            _ => known == asked,
+        };
+        let admin = !matches!(body, Body::Write(_));
+        if admin {
+            self.events.entry(region).or_default().push(Event::AdminEnded(entry.index));
+        }
+        if !fits {
+            let peer = delegate.peer.id;
+            let regions = vec![(*delegate.region).clone()];
+            self.shared.env.state(super::fact::raft::Fact::Refused { region, peer, reason: "stale-command".into() });
+            return Ok(Some(super::service::epoch_not_match(regions)));
+        }
+        if let Body::Split(_) = &body {
+            point!(self.shared.env.points, site::BEFORE_SPLIT_APPLY).await;
+        }
+        match body {
+            Body::Write(write) => self.write(region, &write).await.map(Some),
+            other => Ok(Some(self.admin(region, entry.index, other))),
+        }
+    }
+
+    /// Writes what has gathered, and tells everyone.
+    async fn flush(&mut self) -> Result<(), crate::engine::Error> {
+        let touched = std::mem::take(&mut self.touched);
+        for &region in &touched {
+            if let Some(delegate) = self.delegates.get(&region) {
+                self.batch.put(Family::Raft, key::apply_state(region), encode(&delegate.state));
+            }
+        }
+        let sync = std::mem::take(&mut self.sync);
+        if !self.batch.is_empty() {
+            point!(self.shared.env.points, site::BEFORE_APPLY_WRITE).await;
+            let batch = std::mem::take(&mut self.batch);
+            self.shared.engine.write(batch, sync).await?;
+            point!(self.shared.env.points, site::AFTER_APPLY_WRITE).await;
+        }
+        self.pending.clear();
+        let mut applied = Vec::with_capacity(touched.len());
+        for region in touched {
+            let Some(delegate) = self.delegates.get_mut(&region) else { continue };
+            let (peer, state) = (delegate.peer.id, delegate.state);
+            self.shared.env.state(Fact::Persisted { region, peer, index: state.applied_index, synced: sync });
+            applied.push(Applied {
+                region,
+                peer,
+                state,
+                bytes: std::mem::take(&mut delegate.bytes),
+                keys: std::mem::take(&mut delegate.keys),
+                events: self.events.remove(&region).unwrap_or_default(),
+                closed: false,
+            });
+        }
+        for (region, peer) in self.closed.drain(..) {
+            let state = ApplyState::default();
+            applied.push(Applied { region, peer, state, bytes: 0, keys: 0, events: Vec::new(), closed: true });
+        }
+        // The raft loop first: a client that hears of a split asks for its regions.
+        if !applied.is_empty() {
+            self.shared.mailbox.send(Mail::Applied(applied));
+        }
+        for (answer, said) in self.answers.drain(..) {
+            answer.send(said);
+        }
+        for (region, why) in std::mem::take(&mut self.hashes) {
+            self.hash(region, why);
+        }
+        Ok(())
+    }
+
+    /// Writes a region's state with the batch.
+    fn put_region(&mut self, region: &Arc<Region>, peer: Peer, stage: Stage) {
+        let state = RegionState { region: (**region).clone(), peer, stage: stage as i32, index: 0, term: 0 };
+        self.batch.put(Family::Raft, key::region_state(region.id), encode(&state));
+        self.shared.env.state(region::Fact::StateWritten {
+            region: region.clone(),
+            peer: peer.id,
+            state: stage.name().into(),
+            index: 0,
+            term: 0,
+        });
+    }
+
+    /// Hashes a region's content as of now, beside everything else.
+    fn hash(&self, region: RegionId, why: &'static str) {
+        let Some(delegate) = self.delegates.get(&region) else { return };
+        let Shared { env, engine, mailbox, .. } = self.shared.clone();
+        let (range, peer, index) = (delegate.region.clone(), delegate.peer.id, delegate.state.applied_index);
+        let (snapshot, known) = (engine.snapshot(), delegate.hash.clone());
+        self.shared.env.spawn("hash", async move {
+            // A failed read is met again by whoever needs the data.
+            let Ok(content) = super::snapshot::content::hash(&snapshot, &range).await else { return };
+            let (digest, keys) = (content.digest, content.keys);
+            env.state(Fact::Hashed { region, peer, index, digest, keys, why: why.into() });
+            if why == "compute-hash" {
+                *known.lock() = Some((index, digest.0));
+                let events = vec![Event::Hashed { index, digest }];
+                let state = ApplyState::default();
+                mailbox.send(Mail::Applied(vec![Applied { region, peer, state, bytes: 0, keys: 0, events, closed: false }]));
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_split_makes_no_peer_that_is_gone_or_not_its_own() {
+        let mut registry = Registry::default();
+        registry.gone.insert(20, 21);
+        registry.peers.insert(30, 33);
+        registry.peers.insert(40, 41);
+        for (region, peer, free) in [(20, 21, false), (20, 22, true), (30, 31, false), (40, 41, true), (50, 51, true)] {
+            assert_eq!(registry.reserve(region, peer), free, "region {region} peer {peer}");
+        }
+    }
+
+    #[test]
+    fn safe_points_follow_their_ranges() {
+        let points = SafePoints::default();
+        let region = |start: &'static str, end: &'static str| Region { start: start.into(), end: end.into(), ..Region::default() };
+        points.set(&region("", "m"), 5);
+        points.set(&region("p", ""), 7);
+        for (at, point) in [("a", 5), ("m", 0), ("o", 0), ("p", 7), ("z", 7)] {
+            assert_eq!(points.of(at.as_bytes()), point, "{at}");
+        }
+        points.remove(&region("", "q"));
+        assert_eq!(points.of(b"a"), 5, "another region begins there now");
+    }
+}

@@ -1,0 +1,127 @@
+//! Applies writes by the rules in the head comment of `wire::command`.
+
+use bytes::Bytes;
+
+use super::Apply;
+use crate::{
+    engine::{Error, Family, record::Record},
+    key,
+    region::RegionId,
+    wire::{
+        command::Write,
+        kv::{Answer as Said, Outcome, Written},
+    },
+};
+
+/// The newest version of a key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Newest {
+    /// Its timestamp, 0 when there is none.
+    pub timestamp: u64,
+    /// Whether it is a value rather than a tombstone.
+    pub is_value: bool,
+}
+
+/// What comes of one mutation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    Write,
+    Repeated,
+    Conflict,
+    Unexpected,
+}
+
+fn judge(newest: Newest, timestamp: u64, expect: Option<u64>, safe_point: u64) -> Verdict {
+    if newest.timestamp == timestamp {
+        return Verdict::Repeated;
+    }
+    if newest.timestamp > timestamp || timestamp <= safe_point {
+        return Verdict::Conflict;
+    }
+    match expect {
+        Some(0) if newest.is_value => Verdict::Unexpected,
+        Some(expected) if expected != 0 && !(newest.is_value && newest.timestamp == expected) => Verdict::Unexpected,
+        _ => Verdict::Write,
+    }
+}
+
+impl Apply {
+    /// Applies a write, all of it or nothing.
+    pub(super) async fn write(&mut self, region: RegionId, write: &Write) -> Result<Said, Error> {
+        let state = self.delegates[&region].state;
+        for mutation in &write.mutations {
+            // Nothing in the region is newer, so nothing has to be read to know that.
+            let above = mutation.timestamp > state.newest && mutation.timestamp > state.safe_point;
+            let newest = if above && mutation.expect.is_none() {
+                continue;
+            } else {
+                self.newest(&mutation.key).await?
+            };
+            let outcome = match judge(newest, mutation.timestamp, mutation.expect, state.safe_point) {
+                Verdict::Write => continue,
+                Verdict::Repeated => Outcome::Ok,
+                Verdict::Conflict => Outcome::Conflict,
+                Verdict::Unexpected => Outcome::Unexpected,
+            };
+            let found = if outcome == Outcome::Unexpected { newest.timestamp } else { 0 };
+            return Ok(Said::Written(Written { outcome: outcome as i32, found }));
+        }
+        let delegate = self.delegates.get_mut(&region).expect("the caller has just found it");
+        for mutation in &write.mutations {
+            let version = key::version_key(&mutation.key, mutation.timestamp);
+            let record = Record::of(mutation.value.as_ref());
+            delegate.keys += 1;
+            delegate.bytes += (version.len() + mutation.value.as_ref().map_or(0, Bytes::len)) as u64;
+            delegate.state.newest = delegate.state.newest.max(mutation.timestamp);
+            if let (Record::Indirect, Some(value)) = (&record, &mutation.value) {
+                self.batch.put(Family::Default, version.clone(), value.clone());
+            }
+            self.batch.put(Family::Write, version, record.encode());
+            let newest = Newest { timestamp: mutation.timestamp, is_value: mutation.value.is_some() };
+            self.pending.insert(mutation.key.clone(), newest);
+        }
+        Ok(Said::Written(Written { outcome: Outcome::Ok as i32, found: 0 }))
+    }
+
+    async fn newest(&self, user_key: &Bytes) -> Result<Newest, Error> {
+        if let Some(newest) = self.pending.get(user_key) {
+            return Ok(*newest);
+        }
+        let (start, end) = (key::data_key(user_key), key::versions_end(user_key));
+        let Some((version, stored)) = self.shared.engine.first(Family::Write, &start, &end).await? else {
+            return Ok(Newest::default());
+        };
+        let (_, timestamp) = key::parse_version(&version).expect("only versions lie in a key's range");
+        Ok(Newest { timestamp, is_value: !Record::is_tombstone(&stored) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rules_of_writes() {
+        use Verdict::*;
+        let value = Newest { timestamp: 5, is_value: true };
+        let tombstone = Newest { timestamp: 5, is_value: false };
+        let none = Newest::default();
+        for (newest, timestamp, expect, safe_point, verdict) in [
+            (none, 1, None, 0, Write),
+            (value, 6, None, 0, Write),
+            (value, 5, None, 0, Repeated),
+            (value, 5, Some(3), 9, Repeated),
+            (value, 4, None, 0, Conflict),
+            (value, 6, None, 6, Conflict),
+            (value, 6, Some(5), 0, Write),
+            (value, 6, Some(4), 0, Unexpected),
+            (value, 6, Some(0), 0, Unexpected),
+            (tombstone, 6, Some(0), 0, Write),
+            (tombstone, 6, Some(5), 0, Unexpected),
+            (none, 6, Some(0), 0, Write),
+            (none, 6, Some(5), 0, Unexpected),
+        ] {
+            assert_eq!(judge(newest, timestamp, expect, safe_point), verdict, "{newest:?} {timestamp} {expect:?}");
+        }
+    }
+}

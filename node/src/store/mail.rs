@@ -1,0 +1,207 @@
+//! What reaches the raft loop: its one queue, and the kinds of mail in it.
+
+use raft::eraftpb::{ConfChangeV2, Entry, Snapshot};
+use tokio::sync::mpsc;
+
+use super::service::Answer;
+use crate::{
+    env::Instant,
+    fact::Digest,
+    region::{PeerId, Region, RegionId, StoreId},
+    store::state::ApplyState,
+    wire::{kv, peer::PeerMessage, placement},
+};
+
+/// One piece of mail.
+#[derive(Debug)]
+pub enum Mail {
+    /// From a peer on another store. Boxed, since it is the largest.
+    Peer(Box<PeerMessage>),
+    /// From a client.
+    Ask(Box<kv::Request>, Answer),
+    /// The log writer made these durable.
+    Written(Vec<Written>),
+    /// Apply wrote these.
+    Applied(Vec<Applied>),
+    /// Entries that were not in memory.
+    Fetched {
+        /// The region.
+        region: RegionId,
+        /// The peer that asked.
+        peer: PeerId,
+        /// The entries; none when they are gone.
+        entries: Vec<Entry>,
+        /// What raft-rs wants to hear.
+        context: raft::GetEntriesContext,
+    },
+    /// A store could not be reached.
+    Unreachable(StoreId),
+    /// A snapshot was built, or building was given up.
+    Generated {
+        /// The region.
+        region: RegionId,
+        /// The peer that asked.
+        peer: PeerId,
+        /// The snapshot.
+        snapshot: Option<Snapshot>,
+    },
+    /// A snapshot's sending ended.
+    Sent {
+        /// The region.
+        region: RegionId,
+        /// The sending peer.
+        peer: PeerId,
+        /// The receiving peer.
+        to: PeerId,
+        /// Whether all of it arrived.
+        arrived: bool,
+    },
+    /// A snapshot's content is in the engine.
+    SnapshotApplied {
+        /// The region.
+        region: RegionId,
+        /// The peer.
+        peer: PeerId,
+    },
+    /// The placement driver gave ids for a split.
+    SplitIds {
+        /// The region.
+        region: RegionId,
+        /// The peer that asked.
+        peer: PeerId,
+        /// The request to go on with.
+        request: Box<kv::Request>,
+        /// The keys to split at.
+        keys: Vec<bytes::Bytes>,
+        /// The ids, or why there are none.
+        ids: Result<Vec<placement::ChildIds>, String>,
+        /// Who waits.
+        answer: Answer,
+    },
+    /// A region's size was measured; `middle` splits it in two.
+    Measured {
+        /// The region.
+        region: RegionId,
+        /// The peer.
+        peer: PeerId,
+        /// Bytes of its newest versions.
+        bytes: u64,
+        /// Keys.
+        keys: u64,
+        /// A key in the middle, if it has more than one.
+        middle: Option<bytes::Bytes>,
+        /// The split that waits for a key, if one does.
+        split: Option<(Box<kv::Request>, Answer)>,
+    },
+    /// What the placement driver wants done with a region.
+    Next(RegionId, Box<placement::Next>),
+    /// What the placement driver knows of a region whose peer asked whether it still belongs to it.
+    Known(RegionId, PeerId, Option<Box<Region>>),
+    /// The safe point in force.
+    SafePoint(u64),
+    /// Something that comes round.
+    Round(Round),
+    /// End in good order.
+    Stop,
+}
+
+/// What comes round.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Round {
+    /// Drop what is applied from the logs.
+    LogCollect,
+    /// Look over idle snapshots.
+    SnapshotCollect,
+    /// Look for peers whose region moved on without them.
+    StaleCheck,
+    /// Report regions to the placement driver.
+    RegionHeartbeat,
+    /// Consider region sizes.
+    SplitCheck,
+}
+
+/// A ready that is durable.
+#[derive(Clone, Copy, Debug)]
+pub struct Written {
+    /// The region.
+    pub region: RegionId,
+    /// The peer.
+    pub peer: PeerId,
+    /// The ready's number.
+    pub number: u64,
+}
+
+/// What apply did for one region.
+#[derive(Debug)]
+pub struct Applied {
+    /// The region.
+    pub region: RegionId,
+    /// The peer.
+    pub peer: PeerId,
+    /// The apply state, as written.
+    pub state: ApplyState,
+    /// Bytes written to the region since the last one.
+    pub bytes: u64,
+    /// Keys written to the region since the last one.
+    pub keys: u64,
+    /// What else happened, in order.
+    pub events: Vec<Event>,
+    /// Whether this was the last: the peer is to be removed.
+    pub closed: bool,
+}
+
+/// What an applied entry changed beside data.
+#[derive(Debug)]
+pub enum Event {
+    /// An admin command at this index ended, with or without effect.
+    AdminEnded(u64),
+    /// The membership changed.
+    ConfChanged {
+        /// The entry.
+        index: u64,
+        /// For raft-rs.
+        change: ConfChangeV2,
+        /// The region afterwards.
+        region: Region,
+    },
+    /// The region was split.
+    Split {
+        /// The entry.
+        index: u64,
+        /// The region afterwards.
+        parent: Region,
+        /// The new regions, in key order, and whether their peer here was created.
+        children: Vec<(Region, bool)>,
+        /// The children's safe point, newest version.
+        state: ApplyState,
+    },
+    /// The log may be dropped up to an index.
+    CompactLog(u64, u64),
+    /// A hash was computed.
+    Hashed {
+        /// As of this entry.
+        index: u64,
+        /// The hash.
+        digest: Digest,
+    },
+}
+
+/// The way into the raft loop. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Mailbox(mpsc::UnboundedSender<Mail>);
+
+impl Mailbox {
+    /// A mailbox and its end.
+    pub fn new() -> (Mailbox, mpsc::UnboundedReceiver<Mail>) {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        (Mailbox(sender), receiver)
+    }
+
+    /// Sends; what arrives after the loop ended is dropped, and answers in it say so.
+    pub fn send(&self, mail: Mail) {
+        let _ = self.0.send(mail);
+    }
+}
+
+/// A turn of the raft loop began here.
+pub type Turn = Instant;

@@ -1,0 +1,500 @@
+//! One peer of one region: raft-rs in, effects out.
+//!
+//! A peer steps messages, proposals and ticks into raft-rs and turns what comes out of it into entries for the log
+//! writer, commands for apply, messages for other stores and answers for clients, all pushed into the [`Turn`]. It does
+//! no I/O and never waits.
+//!
+//! Its duties stand in files of their own: [`log`] (what raft-rs reads), [`lease`], [`read_index`], [`membership`],
+//! [`split`], `ready` (what comes out of raft-rs), `sleep` (hibernation), `requests` (what clients ask).
+//!
+//! Not here: which peers a store has, and the two region maps: the raft loop owns those.
+
+pub mod lease;
+pub mod log;
+pub mod membership;
+pub mod read_index;
+mod ready;
+mod requests;
+mod sleep;
+pub mod split;
+
+use std::{collections::VecDeque, sync::Arc};
+
+use failpoints::defect;
+use protobuf::Message as _;
+use raft::{
+    Config, RawNode, StateRole,
+    eraftpb::{HardState, Message, MessageType},
+};
+
+use self::{lease::Lease, log::Log, read_index::Reads};
+use super::{
+    apply::Proposal,
+    fact::raft::Fact,
+    mail::Mail,
+    raft_client::Outgoing,
+    service::{Answer, not_leader, refusal},
+    state::ApplyState,
+    turn::{Turn, Wish},
+};
+use crate::{
+    defects,
+    env::Instant,
+    fact::Text,
+    region::{Epoch, Peer as Id, PeerId, Region, RegionId},
+    wire::{
+        kv::Reason,
+        peer::{Gone, Nothing, PeerMessage, Say},
+    },
+};
+
+/// The context by which raft-rs marks votes that a leader asked for: they ignore the lease that it gave up.
+const CAMPAIGN_TRANSFER: &[u8] = b"CampaignTransfer";
+
+/// A snapshot on its way into the engine.
+#[derive(Clone, Debug)]
+pub struct Applying {
+    /// Its index.
+    pub index: u64,
+    /// Its term.
+    pub term: u64,
+    /// The apply state afterwards.
+    pub state: ApplyState,
+    /// The ready that makes the state durable.
+    ready: u64,
+}
+
+/// One peer.
+pub struct Peer {
+    /// The region as of what was applied.
+    pub region: Arc<Region>,
+    /// The local peer.
+    pub me: Id,
+    /// Mail of this turn, not handled yet.
+    pub inbox: VecDeque<Mail>,
+    /// The peer takes no further mail and waits for apply to let it go.
+    pub closing: Option<&'static str>,
+    /// A snapshot that replaces the peer's data.
+    pub applying: Option<Applying>,
+    /// How far apply is, as written.
+    pub state: ApplyState,
+    /// For an uninitialised peer: the epoch of the message that made it.
+    pub born: Epoch,
+    /// About how many bytes and keys were written since the size was measured.
+    pub grown: (u64, u64),
+    /// About how many bytes and keys the region holds.
+    pub size: (u64, u64),
+    /// Whether the size is being measured.
+    pub measuring: bool,
+    /// Attempts at building the wanted snapshot; none under way when even `None`.
+    pub generating: Option<u64>,
+    /// Since when there is no leader.
+    pub leaderless: Option<Instant>,
+
+    raw: RawNode<Log>,
+    role: StateRole,
+    role_term: u64,
+    leader: PeerId,
+    committed: u64,
+    /// The last committed entry that was handed to apply.
+    handed: u64,
+    /// Readies that the log writer has, with their last entry and whether this peer led.
+    writing: VecDeque<(u64, u64)>,
+    gathered: Vec<(raft::eraftpb::Entry, Answer)>,
+    proposals: VecDeque<Proposal>,
+    /// The admin command under way: none, or its index; a split suspends the lease.
+    admin: Option<u64>,
+    asking_split: bool,
+    lease: Lease,
+    reads: Reads,
+    embargo: Option<Instant>,
+    sleep: sleep::Sleep,
+}
+
+impl Peer {
+    /// A peer whose log and apply state were read back, or begin.
+    ///
+    /// One that was `restarted` withholds votes for an election timeout: what it acknowledged before the restart may
+    /// hold up a lease.
+    pub fn new(turn: &Turn, region: Arc<Region>, me: Id, log: Log, state: ApplyState, restarted: bool) -> Peer {
+        let options = &turn.options;
+        let config = Config {
+            id: me.id,
+            election_tick: options.raft_election_timeout_ticks,
+            heartbeat_tick: options.raft_heartbeat_ticks,
+            applied: state.applied_index,
+            max_size_per_msg: options.raft_max_size_per_msg,
+            max_inflight_msgs: options.raft_max_inflight_msgs,
+            max_uncommitted_size: options.raft_max_uncommitted_bytes,
+            max_committed_size_per_ready: 1 << 20,
+            check_quorum: true,
+            pre_vote: true,
+            batch_append: true,
+            ..Config::default()
+        };
+        let raw = RawNode::new(&config, log, &turn.logger).expect("the settings are checked before a store starts");
+        let hard = raw.raft.hard_state();
+        let sound = !defect!(turn.env.points, defects::TIKV_15035);
+        let embargo = (restarted && sound).then(|| turn.now + options.vote_embargo());
+        Peer {
+            inbox: VecDeque::new(),
+            closing: None,
+            applying: None,
+            state,
+            born: Epoch::default(),
+            grown: (0, 0),
+            size: (0, 0),
+            measuring: false,
+            generating: None,
+            leaderless: Some(turn.now),
+            role: raw.raft.state,
+            role_term: hard.term,
+            leader: 0,
+            committed: hard.commit,
+            handed: state.applied_index,
+            writing: VecDeque::new(),
+            gathered: Vec::new(),
+            proposals: VecDeque::new(),
+            admin: None,
+            asking_split: false,
+            lease: Lease::new(options.raft_store_max_leader_lease),
+            // A number that no earlier incarnation of this peer gave to a round, whose answer may still come.
+            reads: Reads::new(turn.env.rng.next_u64() >> 8),
+            embargo,
+            sleep: sleep::Sleep::default(),
+            raw,
+            region,
+            me,
+        }
+    }
+
+    /// The region's id.
+    pub fn id(&self) -> RegionId {
+        self.region.id
+    }
+
+    /// Whether this peer leads, as far as it knows.
+    pub fn is_leader(&self) -> bool {
+        self.raw.raft.state == StateRole::Leader
+    }
+
+    /// The current term.
+    pub fn term(&self) -> u64 {
+        self.raw.raft.term
+    }
+
+    /// The leader's peer id, 0 when unknown.
+    pub fn leader_id(&self) -> PeerId {
+        self.raw.raft.leader_id
+    }
+
+    /// The leader, if it is known and in the region.
+    pub fn leader(&self) -> Option<Id> {
+        self.region.peer(self.leader_id()).copied()
+    }
+
+    /// The hard state.
+    pub fn hard_state(&self) -> HardState {
+        self.raw.raft.hard_state()
+    }
+
+    /// The log.
+    pub fn log(&self) -> &Log {
+        self.raw.store()
+    }
+
+    /// Whether all that was handed to apply came back.
+    fn is_drained(&self) -> bool {
+        self.handed <= self.state.applied_index
+    }
+
+    /// A raft message or a word from a peer of another store.
+    pub fn on_message(&mut self, turn: &mut Turn, message: PeerMessage) {
+        if message.to.id != self.me.id {
+            return;
+        }
+        if self.is_from_stranger(turn, &message) {
+            return;
+        }
+        match &message.say {
+            Some(Say::Raft(_)) | Some(Say::Ask(_)) => self.wake(turn, "message"),
+            _ => {}
+        }
+        match message.say {
+            Some(Say::Raft(bytes)) => match Message::parse_from_carllerche_bytes(&bytes) {
+                Ok(raft) => self.step(turn, message.from, raft),
+                Err(_) => self.refused(turn, "unreadable-message"),
+            },
+            Some(Say::Gone(_)) => {
+                let newer = message.epoch.conf_ver > self.region.epoch.conf_ver;
+                if self.region.is_initialized() && newer {
+                    turn.wishes.push(Wish::Destroy(self.id(), self.me.id, "gone"));
+                }
+            }
+            Some(Say::Sleep(sleep)) => self.on_sleep(turn, message.from, sleep),
+            Some(Say::Asleep(sleep)) => self.on_asleep(turn, message.from, sleep),
+            Some(Say::Ask(_)) | None => {}
+        }
+    }
+
+    /// Drops messages of peers that were removed, and tells them.
+    fn is_from_stranger(&mut self, turn: &mut Turn, message: &PeerMessage) -> bool {
+        let known = !self.region.is_initialized() || self.region.peer(message.from.id).is_some();
+        if known || message.epoch.conf_ver >= self.region.epoch.conf_ver {
+            return false;
+        }
+        turn.env.state(Fact::StaleMessage {
+            region: self.id(),
+            from: message.from.id,
+            from_store: message.from.store,
+            to: self.me.id,
+        });
+        if !matches!(message.say, Some(Say::Gone(_))) {
+            self.say(turn, message.from, Say::Gone(Gone {}));
+        }
+        true
+    }
+
+    fn step(&mut self, turn: &mut Turn, from: Id, message: Message) {
+        let kind = message.get_msg_type();
+        match kind {
+            MessageType::MsgRequestVote | MessageType::MsgRequestPreVote => {
+                let embargo = self.embargo.is_some_and(|until| turn.env.now() < until);
+                if embargo && message.context != CAMPAIGN_TRANSFER {
+                    let (region, peer, term, to) = (self.id(), self.me.id, message.term, message.from);
+                    turn.env.state(Fact::VoteWithheld { region, peer, term, to });
+                    return;
+                }
+            }
+            MessageType::MsgReadIndex if self.is_leader() && !self.raw.raft.commit_to_current_term() => {
+                // raft-rs drops it, and the replica asks again. The defect answers.
+                if defect!(turn.env.points, defects::TIKV_9208) {
+                    let index = self.raw.raft.raft_log.committed;
+                    let mut answer = Message::default();
+                    answer.set_msg_type(MessageType::MsgReadIndexResp);
+                    (answer.to, answer.from, answer.term) = (from.id, self.me.id, self.term());
+                    answer.index = index;
+                    answer.entries = message.entries;
+                    self.read_index_answered(turn, index);
+                    self.send(turn, answer, false);
+                }
+                return;
+            }
+            MessageType::MsgTransferLeader => return,
+            _ => {}
+        }
+        // Messages of unknown peers and of the past are refused by raft-rs; there is nobody to tell.
+        let _ = self.raw.step(message);
+    }
+
+    /// A tick of the store's clock.
+    pub fn tick(&mut self, turn: &mut Turn) {
+        if self.sleep.is_asleep() {
+            return;
+        }
+        self.raw.tick();
+        if self.leader_id() == 0 {
+            self.leaderless.get_or_insert(turn.now);
+        } else {
+            self.leaderless = None;
+        }
+        let patience = turn.options.election_timeout_min();
+        let before = Instant(turn.now.0.saturating_sub(patience.as_nanos() as u64));
+        for read in self.reads.take_lost(before) {
+            read.answer.send(not_leader(self.leader()));
+        }
+        if self.is_leader() && membership::is_joint(&self.region) && self.admin.is_none() {
+            self.leave_joint(turn);
+        }
+        self.tick_sleep(turn);
+    }
+
+    /// A ready is durable.
+    pub fn on_written(&mut self, turn: &mut Turn, number: u64) {
+        let mut last = 0;
+        while let Some(&(ready, index)) = self.writing.front()
+            && ready <= number
+        {
+            last = index.max(last);
+            self.writing.pop_front();
+        }
+        if last > 0 && self.is_leader() {
+            let (region, peer, term) = (self.id(), self.me.id, self.term());
+            turn.env.state(Fact::Acknowledged { region, peer, term, index: last });
+        }
+        self.raw.on_persist_ready(number);
+        if let Some(applying) = &mut self.applying
+            && applying.ready == number
+        {
+            turn.wishes.push(Wish::Apply(self.region.id, self.me.id));
+        }
+    }
+
+    /// Apply is further; events are handled already.
+    pub fn on_applied(&mut self, turn: &mut Turn, state: ApplyState, bytes: u64, keys: u64) {
+        self.grown = (self.grown.0 + bytes, self.grown.1 + keys);
+        if state.applied_index > self.state.applied_index {
+            self.state = state;
+            self.raw.advance_apply_to(state.applied_index);
+            self.raw.mut_store().evict(state.applied_index, false);
+        }
+        let _ = turn;
+    }
+
+    /// The admin command at `index` is applied.
+    pub fn admin_ended(&mut self, index: u64) {
+        if self.admin.is_some_and(|under_way| under_way <= index) {
+            self.admin = None;
+            self.lease.resume();
+        }
+    }
+
+    /// The region changed by an applied entry.
+    pub fn set_region(&mut self, region: Arc<Region>) {
+        if let Some(me) = region.peer(self.me.id) {
+            self.me = *me;
+        }
+        self.region = region;
+    }
+
+    /// A membership change is applied.
+    pub fn on_conf_changed(&mut self, change: &raft::eraftpb::ConfChangeV2) {
+        // A change that raft-rs refused when it was proposed is refused here again.
+        let _ = self.raw.apply_conf_change(change);
+    }
+
+    /// Drops the log's beginning.
+    pub fn compact(&mut self, turn: &mut Turn, index: u64, term: u64) {
+        if index > self.log().truncated().0 {
+            self.raw.mut_store().compact(index, term);
+            turn.log.log.compact(self.region.id, self.me.id, index);
+        }
+    }
+
+    /// Becomes a candidate now: the parent's leader made this peer.
+    pub fn campaign(&mut self) {
+        // Not possible means not now; ticks go on.
+        let _ = self.raw.campaign();
+    }
+
+    /// Entries that raft-rs asked for are here.
+    pub fn on_fetched(&mut self, entries: Vec<raft::eraftpb::Entry>, context: raft::GetEntriesContext) {
+        self.raw.store().fetched(entries);
+        self.raw.on_entries_fetched(context);
+    }
+
+    /// A snapshot was built.
+    pub fn on_generated(&mut self, snapshot: Option<raft::eraftpb::Snapshot>) {
+        self.generating = None;
+        if let Some(snapshot) = snapshot {
+            self.raw.mut_store().offer(Some(snapshot));
+            if self.is_leader() {
+                self.raw.ping();
+            }
+        }
+    }
+
+    /// A snapshot's sending ended.
+    pub fn on_sent(&mut self, to: PeerId, arrived: bool) {
+        let status = if arrived { raft::SnapshotStatus::Finish } else { raft::SnapshotStatus::Failure };
+        self.raw.report_snapshot(to, status);
+    }
+
+    /// A store could not be reached.
+    pub fn on_unreachable(&mut self, turn: &mut Turn, store: u64) {
+        let Some(peer) = self.region.peer_on(store).copied() else { return };
+        if self.is_leader() {
+            if !self.sleep.is_asleep() {
+                self.raw.report_unreachable(peer.id);
+            }
+        } else if peer.id == self.leader_id() {
+            self.wake(turn, "leader-unreachable");
+        }
+    }
+
+    /// A snapshot's content is in the engine.
+    pub fn on_snapshot_applied(&mut self) -> Option<ApplyState> {
+        let applying = self.applying.take()?;
+        self.state = applying.state;
+        self.handed = applying.index;
+        self.raw.advance_apply_to(applying.index);
+        Some(applying.state)
+    }
+
+    /// The peer takes nothing more: whoever waits is told.
+    pub fn close(&mut self, turn: &mut Turn, reason: &'static str) {
+        let (region, peer) = (self.id(), self.me.id);
+        turn.env.state(Fact::PeerClosed { region, peer, reason: reason.into() });
+        self.closing = Some(reason);
+        if self.lease.reset(turn.env.now()) {
+            self.revoked(turn, "closed");
+        }
+        self.give_up_proposals();
+        let not_here = || refusal(Reason::RegionNotFound, "the region's peer is being removed");
+        for (_, answer) in self.gathered.drain(..) {
+            answer.send(not_here());
+        }
+        for read in self.reads.take_all() {
+            read.answer.send(not_here());
+        }
+    }
+
+    fn give_up_proposals(&mut self) {
+        // Dropped answers say that the outcome is unknown.
+        self.proposals.clear();
+    }
+
+    /// Says something to a peer; lost with the turn of a network.
+    fn say(&self, turn: &mut Turn, to: Id, say: Say) {
+        let message = self.message(to, say);
+        turn.out.push(Outgoing { message, fact: None });
+    }
+
+    /// Asks the other peers whether this one still belongs to the region.
+    pub fn ask_around(&self, turn: &mut Turn) {
+        turn.env.state(Fact::StaleSuspected { region: self.id(), peer: self.me.id });
+        for peer in &self.region.peers {
+            if peer.id != self.me.id {
+                self.say(turn, *peer, Say::Ask(Nothing {}));
+            }
+        }
+    }
+
+    fn message(&self, to: Id, say: Say) -> PeerMessage {
+        PeerMessage {
+            region: self.region.id,
+            from: self.me,
+            to,
+            epoch: self.region.epoch,
+            start: self.region.start.clone(),
+            end: self.region.end.clone(),
+            say: Some(say),
+        }
+    }
+
+    fn refused(&self, turn: &Turn, reason: &'static str) {
+        turn.env.state(Fact::Refused { region: self.id(), peer: self.me.id, reason: reason.into() });
+    }
+
+    fn revoked(&self, turn: &Turn, reason: &'static str) {
+        let (region, peer, term) = (self.id(), self.me.id, self.role_term);
+        turn.env.state(Fact::LeaseRevoked { region, peer, term, reason: Text::from(reason) });
+    }
+
+    fn renewed(&self, turn: &Turn, renewed: Option<lease::Renewed>) {
+        if let Some(lease::Renewed { from, until }) = renewed {
+            let (region, peer, term) = (self.id(), self.me.id, self.term());
+            turn.env.state(Fact::LeaseRenewed { region, peer, term, from, until });
+        }
+    }
+
+    fn read_index_answered(&self, turn: &Turn, index: u64) {
+        turn.env.state(Fact::ReadIndexAnswered {
+            region: self.id(),
+            peer: self.me.id,
+            term: self.term(),
+            index,
+            committed_in_term: self.raw.raft.commit_to_current_term(),
+        });
+    }
+}

@@ -1,0 +1,217 @@
+//! Raft messages to peer stores: one connection and one task a store, which resolves, connects, streams and backs off.
+//!
+//! Whoever sends never waits: a full queue or a broken connection loses messages, as a network would, and raft hears
+//! that the store is unreachable. Messages that wait share a frame.
+//!
+//! A store that the placement driver does not know is asked about again after a pause; only a definite tombstone ends
+//! its task.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use failpoints::point;
+use parking_lot::Mutex;
+use prost::Message as _;
+use tokio::sync::mpsc;
+
+use super::{
+    fact::{lifecycle, raft},
+    mail::{Mail, Mailbox},
+    options::Options,
+    resolver::{Resolver, Unresolved},
+    site,
+};
+use crate::{
+    env::{Connection, Delivery, Env},
+    fact::Text,
+    region::StoreId,
+    rpc,
+    wire::peer::{PeerFrame, PeerMessage, Say},
+};
+
+/// A message on its way out, and the fact to state just before it goes.
+#[derive(Debug)]
+pub struct Outgoing {
+    /// The message; its receiver's store says where to.
+    pub message: PeerMessage,
+    /// What sending it promises.
+    pub fact: Option<raft::Fact>,
+}
+
+/// Sends messages to all peer stores. Cheap to clone.
+#[derive(Clone)]
+pub struct RaftClient(Arc<Inner>);
+
+struct Inner {
+    options: Arc<Options>,
+    resolver: Resolver,
+    mailbox: Mailbox,
+    queues: Mutex<BTreeMap<StoreId, Queue>>,
+}
+
+struct Queue {
+    sender: mpsc::Sender<PeerMessage>,
+    /// The store is gone for good.
+    tombstone: bool,
+}
+
+impl RaftClient {
+    /// A client without connections.
+    pub fn new(options: Arc<Options>, resolver: Resolver, mailbox: Mailbox) -> RaftClient {
+        RaftClient(Arc::new(Inner { options, resolver, mailbox, queues: Mutex::default() }))
+    }
+
+    /// Sends messages, stating what each one promises.
+    pub fn send(&self, env: &Env, messages: Vec<Outgoing>) {
+        if messages.is_empty() {
+            return;
+        }
+        for Outgoing { fact, .. } in &messages {
+            if let Some(fact) = fact {
+                env.state(fact.clone());
+            }
+        }
+        let mut queues = self.0.queues.lock();
+        for Outgoing { message, .. } in messages {
+            let store = message.to.store;
+            let queue = queues.entry(store).or_insert_with(|| self.connect(env, store));
+            // A full queue loses messages: raft sends again.
+            let _ = queue.sender.try_send(message);
+        }
+    }
+
+    /// Whether a store is known to be gone for good.
+    pub fn is_tombstone(&self, store: StoreId) -> bool {
+        self.0.queues.lock().get(&store).is_some_and(|queue| queue.tombstone)
+    }
+
+    fn connect(&self, env: &Env, store: StoreId) -> Queue {
+        let (sender, receiver) = mpsc::channel(self.0.options.raft_client_queue);
+        let connection = Stream { env: env.clone(), client: self.clone(), store, receiver };
+        env.spawn("raft-client", connection.run());
+        Queue { sender, tombstone: false }
+    }
+}
+
+struct Stream {
+    env: Env,
+    client: RaftClient,
+    store: StoreId,
+    receiver: mpsc::Receiver<PeerMessage>,
+}
+
+/// Why a stream ended.
+enum End {
+    /// The store stops.
+    Closed,
+    /// The peer store is gone for good.
+    Tombstone,
+    /// Try again after a pause.
+    Broken(Text),
+}
+
+impl Stream {
+    async fn run(mut self) {
+        let options = self.client.0.options.clone();
+        let mut backoff = options.raft_client_backoff;
+        loop {
+            // Nothing is resolved or connected for nobody.
+            let Some(first) = self.receiver.recv().await else { return };
+            let began = self.env.now();
+            match self.stream(first).await {
+                End::Closed => return,
+                End::Tombstone => {
+                    if let Some(queue) = self.client.0.queues.lock().get_mut(&self.store) {
+                        queue.tombstone = true;
+                    }
+                    return;
+                }
+                End::Broken(cause) => {
+                    self.env.state(lifecycle::Fact::Disconnected { store: self.store, cause });
+                    self.client.0.mailbox.send(Mail::Unreachable(self.store));
+                }
+            }
+            if self.env.now().since(began) > options.raft_client_max_backoff {
+                backoff = options.raft_client_backoff;
+            }
+            self.env.sleep(backoff).await;
+            backoff = (backoff * 2).min(options.raft_client_max_backoff);
+            // What piled up is stale by now.
+            while self.receiver.try_recv().is_ok() {}
+        }
+    }
+
+    async fn stream(&mut self, first: PeerMessage) -> End {
+        let options = self.client.0.options.clone();
+        let address = match self.client.0.resolver.address(&self.env, self.store).await {
+            Ok(address) => address,
+            Err(unresolved) => {
+                self.env.state(lifecycle::Fact::ResolveFailed { store: self.store, reason: unresolved.name().into() });
+                return match unresolved {
+                    Unresolved::Tombstone => End::Tombstone,
+                    Unresolved::NotFound | Unresolved::Unreachable => End::Broken(unresolved.name().into()),
+                };
+            }
+        };
+        let connecting = self.env.net.connect(&address, Delivery::Lossy);
+        let Connection { sender, mut receiver } = match self.env.timeout(Duration::from_secs(5), connecting).await {
+            Some(Ok(connection)) => connection,
+            Some(Err(error)) => {
+                self.client.0.resolver.forget(self.store);
+                return End::Broken(Text::from(error.to_string()));
+            }
+            None => return End::Broken("connecting took too long".into()),
+        };
+        self.env.state(lifecycle::Fact::Connected { store: self.store });
+        let mut queue = vec![first];
+        let mut frame = PeerFrame::default();
+        loop {
+            let mut bytes = 0;
+            for message in queue.drain(..) {
+                bytes += size(&message);
+                frame.messages.push(message);
+                if bytes >= options.raft_client_frame_bytes {
+                    if let Err(end) = self.send_frame(&*sender, &mut frame).await {
+                        return end;
+                    }
+                    bytes = 0;
+                }
+            }
+            if !frame.messages.is_empty()
+                && let Err(end) = self.send_frame(&*sender, &mut frame).await
+            {
+                return end;
+            }
+            tokio::select! {
+                biased;
+                // The other side never sends anything: only the end of the connection comes here.
+                ended = receiver.recv() => {
+                    let cause = ended.err().map_or_else(|| "unexpected frame".to_owned(), |error| error.to_string());
+                    return End::Broken(Text::from(cause));
+                }
+                taken = self.receiver.recv_many(&mut queue, 512) => {
+                    if taken == 0 {
+                        return End::Closed;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn send_frame(&self, sender: &dyn crate::env::FrameSender, frame: &mut PeerFrame) -> Result<(), End> {
+        let dropped = point!(self.env.points, site::BEFORE_RAFT_SEND).await.is_some();
+        let body = frame.encode_to_vec();
+        frame.messages.clear();
+        if dropped {
+            return Ok(());
+        }
+        let broken = |error: std::io::Error| End::Broken(Text::from(error.to_string()));
+        sender.send(rpc::one_way(rpc::RAFT, body.into())).map_err(broken)
+    }
+}
+
+fn size(message: &PeerMessage) -> usize {
+    64 + match &message.say {
+        Some(Say::Raft(bytes)) => bytes.len(),
+        _ => 0,
+    }
+}
