@@ -21,6 +21,21 @@ failpoints::defects! {
         /// Recovery believes the raft log although the engine says that a snapshot replaced it.
         TIKV_12618: "tikv-12618" from "tikv#12618"
             = "the engine and the raft log are not atomic; a crash between them leaves stale log beyond the snapshot";
+        /// A split that leaves a child alone has put its range into the map already.
+        TIKV_8783: "tikv-8783" from "tikv#8783"
+            = "a split inserts the range before its check and then skips the region";
+        /// The peer that a split replaces goes on with the mail it has.
+        TIKV_17469: "tikv-17469" from "tikv#17469"
+            = "a peer replaced by a split still drains its mailbox";
+        /// A new leader answers with the commit index that it had as a follower.
+        TIKV_9208: "tikv-9208" from "tikv#9208"
+            = "a read index is served before the leader has committed in its own term";
+        /// A restart forgets that the old leader may still count on this vote.
+        TIKV_15035: "tikv-15035" from "tikv#15035"
+            = "a restarted follower votes inside the old leader's lease";
+        /// The acknowledgement overtakes the sync.
+        TIKV_994: "tikv-994" from "tikv#994"
+            = "an append is acknowledged before it is durable";
     }
 }
 

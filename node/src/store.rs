@@ -1,6 +1,426 @@
-//! The store.
+//! A store: many regions' peers over one engine and one raft log.
+//!
+//! Its parts are tasks with a mailbox each, because that is where the races of such a store live: the raft loop, the log
+//! writer, apply, the reader, the region worker, snapshot transfer, collection, heartbeats, and one connection task a
+//! peer store. This file opens what is on disk, starts them, serves requests, and stops them.
+//!
+//! What recovery reads, and what it does where a crash has come between two writes, stands in `recovery`.
 
+pub mod apply;
+mod collect;
 pub mod fact;
+mod heartbeats;
+pub mod log_writer;
+pub mod mail;
+pub mod options;
+pub mod peer;
+pub mod raft_client;
+pub mod raft_loop;
+mod recovery;
 pub mod region_worker;
+pub mod resolver;
+pub mod service;
+pub mod site;
 pub mod snapshot;
 pub mod state;
+pub mod turn;
+
+use std::{io, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use prost::Message as _;
+use tokio::sync::mpsc;
+
+pub use options::Options;
+
+use self::{
+    apply::{Registry, SafePoints, Shared},
+    fact::lifecycle::Fact,
+    mail::{Mail, Mailbox},
+    raft_client::RaftClient,
+    raft_loop::{RaftLoop, Reach, View},
+    region_worker::RegionWorker,
+    resolver::Resolver,
+    service::Answer,
+    state::{StoreIdent, decode_ident, encode},
+    turn::Turn,
+};
+use crate::{
+    engine::{Engine, Family, WriteBatch},
+    env::{Connection, Env},
+    fact::Text,
+    key, pd,
+    raftlog::RaftLog,
+    region::{Epoch, Peer, Region, StoreId},
+    rpc::{self, Reply, Session},
+    wire::{
+        kv::Request,
+        peer::{PeerFrame, PeerMessage},
+        placement::{self, Reason},
+    },
+};
+
+/// How long a store waits before it asks a placement driver again that did not answer.
+const PD_PAUSE: Duration = Duration::from_millis(500);
+
+/// Why a store did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The settings are unsafe or contradict each other.
+    #[error("store: {0}")]
+    Options(String),
+    /// The engine.
+    #[error("store: {0}")]
+    Engine(#[from] crate::engine::Error),
+    /// The raft log.
+    #[error("store: {0}")]
+    RaftLog(#[from] crate::raftlog::Error),
+    /// The snapshot files.
+    #[error("store: {0}")]
+    Snapshot(#[from] snapshot::Error),
+    /// What the engine holds is no state of a store.
+    #[error("store: {0}")]
+    State(String),
+    /// The placement driver refuses this store.
+    #[error("store: {0}")]
+    Placement(pd::Error),
+    /// Listening failed.
+    #[error("store: cannot listen at {0}: {1}")]
+    Listen(String, io::Error),
+}
+
+/// A running store. Dropping it leaves its tasks running; [`Store::stop`] ends them.
+pub struct Store {
+    env: Env,
+    id: StoreId,
+    engine: Engine,
+    raftlog: RaftLog,
+    mailbox: Mailbox,
+    server: Option<rpc::Server>,
+    ended: tokio::sync::oneshot::Receiver<()>,
+}
+
+/// The store must not go on: states why, and ends the process.
+pub fn fail(env: &Env, store: StoreId, cause: &str) {
+    env.state(Fact::Failed { store, cause: Text::from(cause.to_owned()) });
+    env.spawn.exit(cause);
+}
+
+impl Store {
+    /// Opens or founds a store, starts its tasks and serves.
+    ///
+    /// Waits for the placement driver as long as that takes. An error is a cause to end the process.
+    pub async fn start(env: Env, options: Options) -> Result<Store, Error> {
+        let result = Store::open(env.clone(), options).await;
+        if let Err(error) = &result {
+            env.state(Fact::Failed { store: 0, cause: Text::from(error.to_string()) });
+        }
+        result
+    }
+
+    async fn open(env: Env, options: Options) -> Result<Store, Error> {
+        options.check().map_err(Error::Options)?;
+        let options = Arc::new(options);
+        let engine = Engine::open(env.clone(), "engine", options.engine.clone()).await?;
+        let manager = snapshot::Manager::open(env.clone(), options.snapshot.clone()).await?;
+        let recovered = recovery::recover(&env, &engine, options.raftlog.clone()).await?;
+        let address = options.pd.first().cloned().unwrap_or_default();
+        let pd = pd::Client::new(&env, &address, pd::ClientOptions::default());
+        let ident = identify(&env, &engine, &pd).await?;
+        let store = ident.store;
+        let found = bootstrap(&env, &engine, &pd, &options, ident).await?;
+
+        let (mailbox, mail) = Mailbox::new();
+        let resolver = Resolver::new(pd.clone(), options.store_address_lifetime);
+        let client = RaftClient::new(options.clone(), resolver.clone(), mailbox.clone());
+        let registry = Arc::new(Mutex::new(Registry { gone: recovered.gone.clone(), ..Registry::default() }));
+        let safe_points = Arc::new(SafePoints::default());
+        let points = safe_points.clone();
+        engine.set_safe_point(Arc::new(move |user_key| points.of(user_key)));
+
+        let (log, log_tasks) = mpsc::unbounded_channel();
+        let (to_apply, apply_tasks) = mpsc::unbounded_channel();
+        let (reader, reads) = mpsc::unbounded_channel();
+        let raftlog = recovered.raftlog.clone();
+        let worker = RegionWorker::start(&env, manager.clone(), engine.clone());
+        let view = Arc::new(View::default());
+        env.spawn(
+            "log-writer",
+            log_writer::run(
+                (env.clone(), store),
+                engine.clone(),
+                raftlog.clone(),
+                client.clone(),
+                mailbox.clone(),
+                log_tasks,
+            ),
+        );
+        let shared = Shared {
+            env: env.clone(),
+            options: options.clone(),
+            store,
+            engine: engine.clone(),
+            mailbox: mailbox.clone(),
+            registry: registry.clone(),
+            safe_points,
+        };
+        env.spawn("apply", apply::run(shared, apply_tasks));
+        env.spawn("reader", service::reader(env.clone(), engine.clone(), reads));
+        let turn = Turn {
+            env: env.clone(),
+            options: options.clone(),
+            store,
+            mailbox: mailbox.clone(),
+            logger: slog::Logger::root(slog::Discard, slog::o!()),
+            instances: std::cell::Cell::new(0),
+            now: env.now(),
+            log: log_writer::LogTask::default(),
+            apply: Vec::new(),
+            out: Vec::new(),
+            served: Vec::new(),
+            wishes: Vec::new(),
+        };
+        let reach = Reach {
+            engine: engine.clone(),
+            raftlog: raftlog.clone(),
+            log,
+            apply: to_apply,
+            reader,
+            client,
+            worker: worker.clone(),
+            snapshots: manager.clone(),
+            resolver,
+            pd: pd.clone(),
+            registry,
+            view: view.clone(),
+        };
+        let mut raft_loop = RaftLoop::new(reach, turn);
+        let peers = recovered.peers.len() as u64 + u64::from(found.is_some());
+        for found in recovered.peers {
+            raft_loop.recover(found);
+        }
+        if let Some((region, me)) = found {
+            raft_loop.found_region(region, me);
+        }
+        for task in recovered.leftovers {
+            worker.ask(region_worker::Task::Destroy(task));
+        }
+        if options.hash_on_restart {
+            raft_loop.hash_one();
+        }
+
+        let handler = Handler { env: env.clone(), store, mailbox: mailbox.clone(), manager: manager.clone() };
+        let server = rpc::serve(&env, &options.address, Arc::new(handler))
+            .await
+            .map_err(|error| Error::Listen(options.address.clone(), error))?;
+        register(&env, &pd, &options, store).await?;
+        env.state(Fact::Started { store, release: Text::from(options.release.clone()), peers });
+        let (over, ended) = tokio::sync::oneshot::channel();
+        env.spawn("raft-loop", async move {
+            raft_loop.run(mail).await;
+            // Whoever waits may have gone.
+            let _ = over.send(());
+        });
+        env.spawn("snapshot-collect", snapshot::collect::run(manager.clone(), view));
+        collect::spawn(&env, &options, &mailbox, &raftlog, store);
+        heartbeats::spawn(&env, &options, &mailbox, &engine, &pd, &manager, store);
+        Ok(Store { env, id: store, engine, raftlog, mailbox, server: Some(server), ended })
+    }
+
+    /// The store's id.
+    pub fn id(&self) -> StoreId {
+        self.id
+    }
+
+    /// Runs until [`Stopper::stop`] is called, and ends in good order.
+    pub async fn run(mut self) {
+        // An error means that the loop was dropped with its process.
+        let _ = (&mut self.ended).await;
+        self.close().await;
+    }
+
+    /// What stops this store from elsewhere.
+    pub fn stopper(&self) -> Stopper {
+        Stopper(self.mailbox.clone())
+    }
+
+    /// Ends in good order: everything written is durable.
+    pub async fn stop(mut self) {
+        self.mailbox.send(Mail::Stop);
+        let _ = (&mut self.ended).await;
+        self.close().await;
+    }
+
+    async fn close(&mut self) {
+        self.server = None;
+        let synced = self.raftlog.sync().await.map_err(|error| error.to_string());
+        let stopped = self.engine.stop().await.map_err(|error| error.to_string());
+        match synced.and(stopped) {
+            Ok(()) => self.env.state(Fact::Stopped { store: self.id }),
+            Err(cause) => fail(&self.env, self.id, &cause),
+        }
+    }
+}
+
+/// Stops a store.
+#[derive(Clone, Debug)]
+pub struct Stopper(Mailbox);
+
+impl Stopper {
+    /// Lets [`Store::run`] return.
+    pub fn stop(&self) {
+        self.0.send(Mail::Stop);
+    }
+}
+
+/// Who this store is; a new one gets an id.
+async fn identify(env: &Env, engine: &Engine, pd: &pd::Client) -> Result<StoreIdent, Error> {
+    if let Some(stored) = engine.get(Family::Raft, &key::store_ident()).await? {
+        return decode_ident(&stored).map_err(|error| Error::State(format!("the store's ident: {error}")));
+    }
+    let store = patiently(env, || pd.alloc_id()).await?;
+    let ident = StoreIdent { store, joined: false, first_region: 0 };
+    put_ident(engine, ident).await?;
+    Ok(ident)
+}
+
+async fn put_ident(engine: &Engine, ident: StoreIdent) -> Result<(), Error> {
+    let mut batch = WriteBatch::new();
+    batch.put(Family::Raft, key::store_ident(), encode(&ident));
+    Ok(engine.write(batch, true).await?)
+}
+
+/// Founds the cluster if there is none yet. The first region's states are durable before the placement driver hears of
+/// it, so that a crash in between founds the same region again.
+async fn bootstrap(
+    env: &Env,
+    engine: &Engine,
+    pd: &pd::Client,
+    options: &Options,
+    mut ident: StoreIdent,
+) -> Result<Option<(Region, Peer)>, Error> {
+    if ident.joined {
+        return Ok(None);
+    }
+    if ident.first_region == 0 && !patiently(env, || pd.is_bootstrapped()).await? {
+        ident.first_region = patiently(env, || pd.alloc_ids(2)).await?;
+        put_ident(engine, ident).await?;
+    }
+    let mut founded = None;
+    if ident.first_region != 0 {
+        let me = Peer { id: ident.first_region + 1, store: ident.store, role: 0 };
+        let region = Region {
+            id: ident.first_region,
+            start: Bytes::new(),
+            end: Bytes::new(),
+            epoch: Epoch { conf_ver: 1, version: 1 },
+            peers: vec![me],
+        };
+        let store = record(options, ident.store);
+        match patiently(env, || pd.bootstrap(store.clone(), region.clone())).await {
+            Ok(()) => founded = Some((region, me)),
+            Err(Error::Placement(error)) if error.reason() == Some(Reason::AlreadyBootstrapped) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let mut batch = WriteBatch::new();
+    if let Some((region, me)) = &founded {
+        let stage = state::Stage::Normal;
+        let state = state::RegionState { region: region.clone(), peer: *me, stage: stage as i32, index: 0, term: 0 };
+        batch.put(Family::Raft, key::region_state(region.id), encode(&state));
+        batch.put(Family::Raft, key::apply_state(region.id), encode(&state::ApplyState::initial()));
+        let (region, state) = (Arc::new(region.clone()), stage.name().into());
+        env.state(fact::region::Fact::StateWritten { region, peer: me.id, state, index: 0, term: 0 });
+    }
+    ident.joined = true;
+    batch.put(Family::Raft, key::store_ident(), encode(&ident));
+    engine.write(batch, true).await?;
+    Ok(founded)
+}
+
+fn record(options: &Options, id: StoreId) -> placement::Store {
+    let label = |(key, value): &(String, String)| placement::Label { key: key.clone(), value: value.clone() };
+    placement::Store {
+        id,
+        address: options.address.clone(),
+        state: placement::StoreState::Up as i32,
+        release: options.release.clone(),
+        labels: options.labels.iter().map(label).collect(),
+    }
+}
+
+async fn register(env: &Env, pd: &pd::Client, options: &Options, store: StoreId) -> Result<(), Error> {
+    let record = record(options, store);
+    patiently(env, || pd.put_store(record.clone())).await
+}
+
+/// Asks the placement driver until it answers; a refusal is an answer, unless it may pass.
+async fn patiently<T, F: Future<Output = Result<T, pd::Error>>>(env: &Env, ask: impl Fn() -> F) -> Result<T, Error> {
+    loop {
+        match ask().await {
+            Ok(answer) => return Ok(answer),
+            Err(error) if matches!(error.reason(), None | Some(Reason::NotBootstrapped)) => {
+                let cause = Text::from(error.to_string());
+                env.state(Fact::PlacementUnreachable { cause });
+                env.sleep(PD_PAUSE).await;
+            }
+            Err(error) => return Err(Error::Placement(error)),
+        }
+    }
+}
+
+/// What other processes ask of this store.
+struct Handler {
+    env: Env,
+    store: StoreId,
+    mailbox: Mailbox,
+    manager: snapshot::Manager,
+}
+
+impl rpc::Handler for Handler {
+    fn handle(&self, service: u32, body: Bytes, reply: Reply) {
+        match service {
+            rpc::RAFT => {
+                // A frame that does not parse is a lost one.
+                if let Ok(frame) = PeerFrame::decode(body) {
+                    for message in frame.messages {
+                        if message.to.store == self.store {
+                            self.mailbox.send(Mail::Peer(Box::new(message)));
+                        }
+                    }
+                }
+            }
+            rpc::KV => match Request::decode(body) {
+                Err(error) => reply.refuse(format!("the request does not parse: {error}")),
+                Ok(request) => {
+                    let answer = Answer::new(reply);
+                    if request.store != self.store {
+                        let (region, reason) = (request.region, "store-not-match".into());
+                        self.env.state(fact::raft::Fact::Refused { region, peer: 0, reason });
+                        answer.send(raft_loop::other_store(self.store));
+                    } else {
+                        self.mailbox.send(Mail::Ask(Box::new(request), answer));
+                    }
+                }
+            },
+            _ => reply.refuse(format!("a store has no service {service}")),
+        }
+    }
+
+    fn take_over(&self, service: u32, first: &Bytes, connection: Connection) -> Result<Session, Connection> {
+        if service != rpc::SNAPSHOT {
+            return Err(connection);
+        }
+        let (mailbox, store) = (self.mailbox.clone(), self.store);
+        let deliver: snapshot::receive::Deliver = Arc::new(move |header| {
+            let Ok(message) = PeerMessage::decode(header.message) else { return false };
+            if message.to.store != store || message.region != header.meta.region.id {
+                return false;
+            }
+            mailbox.send(Mail::Arrived(Box::new(message), Box::new(header.meta.region)));
+            true
+        });
+        Ok(Box::pin(snapshot::receive::session(self.manager.clone(), first.clone(), connection, deliver)))
+    }
+}

@@ -462,7 +462,15 @@ impl Apply {
                 *known.lock() = Some((index, digest.0));
                 let events = vec![Event::Hashed { index, digest }];
                 let state = ApplyState::default();
-                mailbox.send(Mail::Applied(vec![Applied { region, peer, state, bytes: 0, keys: 0, events, closed: false }]));
+                mailbox.send(Mail::Applied(vec![Applied {
+                    region,
+                    peer,
+                    state,
+                    bytes: 0,
+                    keys: 0,
+                    events,
+                    closed: false,
+                }]));
             }
         });
     }
@@ -486,7 +494,11 @@ mod tests {
     #[test]
     fn safe_points_follow_their_ranges() {
         let points = SafePoints::default();
-        let region = |start: &'static str, end: &'static str| Region { start: start.into(), end: end.into(), ..Region::default() };
+        let region = |start: &'static str, end: &'static str| Region {
+            start: start.into(),
+            end: end.into(),
+            ..Region::default()
+        };
         points.set(&region("", "m"), 5);
         points.set(&region("p", ""), 7);
         for (at, point) in [("a", 5), ("m", 0), ("o", 0), ("p", 7), ("z", 7)] {

@@ -5,7 +5,6 @@ use tokio::sync::mpsc;
 
 use super::service::Answer;
 use crate::{
-    env::Instant,
     fact::Digest,
     region::{PeerId, Region, RegionId, StoreId},
     store::state::ApplyState,
@@ -17,6 +16,8 @@ use crate::{
 pub enum Mail {
     /// From a peer on another store. Boxed, since it is the largest.
     Peer(Box<PeerMessage>),
+    /// A snapshot's message, with its region; the files are all here.
+    Arrived(Box<PeerMessage>, Box<Region>),
     /// From a client.
     Ask(Box<kv::Request>, Answer),
     /// The log writer made these durable.
@@ -110,8 +111,6 @@ pub enum Mail {
 pub enum Round {
     /// Drop what is applied from the logs.
     LogCollect,
-    /// Look over idle snapshots.
-    SnapshotCollect,
     /// Look for peers whose region moved on without them.
     StaleCheck,
     /// Report regions to the placement driver.
@@ -202,6 +201,3 @@ impl Mailbox {
         let _ = self.0.send(mail);
     }
 }
-
-/// A turn of the raft loop began here.
-pub type Turn = Instant;

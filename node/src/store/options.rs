@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 /// A store's settings.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Options {
     /// Where the store listens.
     pub address: String,
@@ -197,9 +197,15 @@ mod tests {
             options.check().is_ok()
         };
         // The shortest election timeout is 900 ms.
-        for (lease_ms, drift, sound) in
-            [(800, 50_000, true), (900, 0, true), (901, 0, false), (900, 1, false), (814, 50_000, true), (815, 50_000, false), (1, 1_000_000, false)]
-        {
+        for (lease_ms, drift, sound) in [
+            (800, 50_000, true),
+            (900, 0, true),
+            (901, 0, false),
+            (900, 1, false),
+            (814, 50_000, true),
+            (815, 50_000, false),
+            (1, 1_000_000, false),
+        ] {
             assert_eq!(at(lease_ms, drift), sound, "{lease_ms} ms at {drift} ppm");
         }
         assert!(Options { raft_heartbeat_ticks: 10, ..Options::default() }.check().is_err());

@@ -18,7 +18,13 @@ mod requests;
 mod sleep;
 pub mod split;
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use failpoints::defect;
 use protobuf::Message as _;
@@ -60,8 +66,23 @@ pub struct Applying {
     pub term: u64,
     /// The apply state afterwards.
     pub state: ApplyState,
+    /// Whether the state is known to be durable.
+    pub scheduled: bool,
     /// The ready that makes the state durable.
     ready: u64,
+    abort: Arc<AtomicBool>,
+}
+
+impl Applying {
+    /// The peer is to be removed: the snapshot is not worth finishing.
+    pub fn abort(&self) {
+        self.abort.store(true, Ordering::Relaxed);
+    }
+
+    /// What the region worker looks at.
+    pub fn abort_flag(&self) -> Arc<AtomicBool> {
+        self.abort.clone()
+    }
 }
 
 /// One peer.
@@ -70,6 +91,8 @@ pub struct Peer {
     pub region: Arc<Region>,
     /// The local peer.
     pub me: Id,
+    /// Tells peers in memory apart: counts them over the life of the process.
+    pub instance: u64,
     /// Mail of this turn, not handled yet.
     pub inbox: VecDeque<Mail>,
     /// The peer takes no further mail and waits for apply to let it go.
@@ -109,6 +132,10 @@ pub struct Peer {
     reads: Reads,
     embargo: Option<Instant>,
     sleep: sleep::Sleep,
+    /// For a leader: followers from which nothing came since then.
+    silent: BTreeMap<PeerId, Instant>,
+    /// Where peers live that wrote before this one knew its region.
+    strangers: BTreeMap<PeerId, Id>,
 }
 
 impl Peer {
@@ -137,6 +164,7 @@ impl Peer {
         let sound = !defect!(turn.env.points, defects::TIKV_15035);
         let embargo = (restarted && sound).then(|| turn.now + options.vote_embargo());
         Peer {
+            instance: turn.next_instance(),
             inbox: VecDeque::new(),
             closing: None,
             applying: None,
@@ -162,6 +190,8 @@ impl Peer {
             reads: Reads::new(turn.env.rng.next_u64() >> 8),
             embargo,
             sleep: sleep::Sleep::default(),
+            silent: BTreeMap::new(),
+            strangers: BTreeMap::new(),
             raw,
             region,
             me,
@@ -201,6 +231,11 @@ impl Peer {
     /// The log.
     pub fn log(&self) -> &Log {
         self.raw.store()
+    }
+
+    /// Whether a snapshot was stepped and not taken yet.
+    pub fn has_snapshot_waiting(&self) -> bool {
+        self.raw.snap().is_some_and(|snapshot| !snapshot.is_empty())
     }
 
     /// Whether all that was handed to apply came back.
@@ -256,6 +291,10 @@ impl Peer {
     }
 
     fn step(&mut self, turn: &mut Turn, from: Id, message: Message) {
+        if self.region.peer(from.id).is_none() {
+            self.strangers.insert(from.id, from);
+        }
+        self.silent.remove(&from.id);
         let kind = message.get_msg_type();
         match kind {
             MessageType::MsgRequestVote | MessageType::MsgRequestPreVote => {
@@ -298,6 +337,7 @@ impl Peer {
         } else {
             self.leaderless = None;
         }
+        self.listen(turn);
         let patience = turn.options.election_timeout_min();
         let before = Instant(turn.now.0.saturating_sub(patience.as_nanos() as u64));
         for read in self.reads.take_lost(before) {
@@ -307,6 +347,21 @@ impl Peer {
             self.leave_joint(turn);
         }
         self.tick_sleep(turn);
+    }
+
+    /// Notes followers that have fallen silent.
+    fn listen(&mut self, turn: &Turn) {
+        if !self.is_leader() {
+            self.silent.clear();
+            return;
+        }
+        self.silent.retain(|id, _| self.region.peer(*id).is_some());
+        for peer in &self.region.peers {
+            if peer.id != self.me.id {
+                // Every message takes its sender out again.
+                self.silent.entry(peer.id).or_insert(turn.now);
+            }
+        }
     }
 
     /// A ready is durable.
@@ -324,8 +379,10 @@ impl Peer {
         }
         self.raw.on_persist_ready(number);
         if let Some(applying) = &mut self.applying
-            && applying.ready == number
+            && applying.ready <= number
+            && !applying.scheduled
         {
+            applying.scheduled = true;
             turn.wishes.push(Wish::Apply(self.region.id, self.me.id));
         }
     }
@@ -400,6 +457,24 @@ impl Peer {
         self.raw.report_snapshot(to, status);
     }
 
+    /// Peers not heard from, with for how many milliseconds at least, and peers that wait for what the log has lost.
+    pub fn followers(&self, turn: &Turn) -> (Vec<(PeerId, u64)>, Vec<PeerId>) {
+        let (mut down, mut pending) = (Vec::new(), Vec::new());
+        for peer in &self.region.peers {
+            let Some(progress) = self.raw.raft.prs().get(peer.id).filter(|_| peer.id != self.me.id) else { continue };
+            if let Some(since) = self.silent.get(&peer.id) {
+                let silence = turn.now.since(*since);
+                if silence >= 2 * turn.options.election_timeout_min() {
+                    down.push((peer.id, silence.as_millis() as u64));
+                }
+            }
+            if progress.matched <= self.log().truncated().0 {
+                pending.push(peer.id);
+            }
+        }
+        (down, pending)
+    }
+
     /// A store could not be reached.
     pub fn on_unreachable(&mut self, turn: &mut Turn, store: u64) {
         let Some(peer) = self.region.peer_on(store).copied() else { return };
@@ -410,6 +485,12 @@ impl Peer {
         } else if peer.id == self.leader_id() {
             self.wake(turn, "leader-unreachable");
         }
+    }
+
+    /// A peer that was recovered while its snapshot was being applied: its durable state says so already.
+    pub fn resume_applying(&mut self, index: u64, term: u64) {
+        self.applying =
+            Some(Applying { index, term, state: self.state, scheduled: true, ready: 0, abort: Arc::default() });
     }
 
     /// A snapshot's content is in the engine.
@@ -424,7 +505,7 @@ impl Peer {
     /// The peer takes nothing more: whoever waits is told.
     pub fn close(&mut self, turn: &mut Turn, reason: &'static str) {
         let (region, peer) = (self.id(), self.me.id);
-        turn.env.state(Fact::PeerClosed { region, peer, reason: reason.into() });
+        turn.env.state(Fact::PeerClosed { region, peer, reason: reason.into(), instance: self.instance });
         self.closing = Some(reason);
         if self.lease.reset(turn.env.now()) {
             self.revoked(turn, "closed");

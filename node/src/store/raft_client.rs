@@ -9,6 +9,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use failpoints::point;
+use futures::future::{Either, select};
 use parking_lot::Mutex;
 use prost::Message as _;
 use tokio::sync::mpsc;
@@ -163,6 +164,7 @@ impl Stream {
         };
         self.env.state(lifecycle::Fact::Connected { store: self.store });
         let mut queue = vec![first];
+        let mut ended = receiver.recv();
         let mut frame = PeerFrame::default();
         loop {
             let mut bytes = 0;
@@ -181,19 +183,15 @@ impl Stream {
             {
                 return end;
             }
-            tokio::select! {
-                biased;
-                // The other side never sends anything: only the end of the connection comes here.
-                ended = receiver.recv() => {
-                    let cause = ended.err().map_or_else(|| "unexpected frame".to_owned(), |error| error.to_string());
-                    return End::Broken(Text::from(cause));
-                }
-                taken = self.receiver.recv_many(&mut queue, 512) => {
-                    if taken == 0 {
-                        return End::Closed;
-                    }
-                }
-            }
+            let taking = std::pin::pin!(self.receiver.recv_many(&mut queue, 512));
+            // The other side never sends anything: only the end of the connection comes there.
+            let ended = match select(&mut ended, taking).await {
+                Either::Right((0, _)) => return End::Closed,
+                Either::Right(_) => continue,
+                Either::Left((ended, _)) => ended,
+            };
+            let cause = ended.err().map_or_else(|| "unexpected frame".to_owned(), |error| error.to_string());
+            return End::Broken(Text::from(cause));
         }
     }
 

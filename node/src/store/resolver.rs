@@ -36,12 +36,14 @@ impl Unresolved {
     }
 }
 
+type Known = BTreeMap<StoreId, (Arc<str>, Instant)>;
+
 /// Addresses of stores. Cheap to clone.
 #[derive(Clone)]
 pub struct Resolver {
     pd: Client,
     lifetime: Duration,
-    known: Arc<Mutex<BTreeMap<StoreId, (Arc<str>, Instant)>>>,
+    known: Arc<Mutex<Known>>,
 }
 
 impl Resolver {

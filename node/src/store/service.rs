@@ -153,7 +153,7 @@ pub async fn value(snapshot: &Snapshot, version: &[u8], stored: &Bytes) -> Resul
 }
 
 fn damaged(detail: &str) -> Error {
-    Error::Corrupt { path: "family write".into(), detail: detail.into() }
+    Error::Corruption { path: "family write".into(), detail: detail.into() }
 }
 
 async fn scan(snapshot: &Snapshot, region: &Region, scan: &Scan) -> Result<Scanned, Error> {

@@ -154,3 +154,13 @@ pub struct SnapshotData {
     #[prost(uint64, tag = "3")]
     pub newest: u64,
 }
+
+/// A stored raft state of a snapshot.
+pub fn decode_snapshot_raft(stored: &Bytes) -> Result<SnapshotRaftState, prost::DecodeError> {
+    SnapshotRaftState::decode(stored.clone())
+}
+
+/// A stored ident.
+pub fn decode_ident(stored: &Bytes) -> Result<StoreIdent, prost::DecodeError> {
+    StoreIdent::decode(stored.clone())
+}

@@ -3,7 +3,7 @@
 //! Peers do no I/O and know no other task: they push into this. So everything of one turn travels together: one write
 //! of the log, one batch for apply, one frame a store.
 
-use std::sync::Arc;
+use std::{cell::Cell, sync::Arc};
 
 use raft::eraftpb::Message;
 
@@ -12,7 +12,7 @@ use super::{
     log_writer::LogTask,
     mail::Mailbox,
     options::Options,
-    peer::log::{Cold, Wanted},
+    peer::log::Cold,
     raft_client::Outgoing,
     service::{Answer, Read},
 };
@@ -34,6 +34,8 @@ pub struct Turn {
     pub mailbox: Mailbox,
     /// Drains raft-rs's log.
     pub logger: slog::Logger,
+    /// How many peers were made in this life of the process.
+    pub instances: Cell<u64>,
     /// When the turn began.
     pub now: Instant,
     /// For the log writer.
@@ -53,7 +55,7 @@ pub enum Wish {
     /// Entries that are not in memory.
     Fetch(RegionId, PeerId, Cold),
     /// A snapshot for a follower.
-    Generate(RegionId, PeerId, Wanted),
+    Generate(RegionId, PeerId),
     /// A built snapshot is to travel with this message.
     Send(Arc<Region>, Peer, Peer, Box<Message>),
     /// A snapshot replaces this region by that one.
@@ -71,6 +73,12 @@ pub enum Wish {
 }
 
 impl Turn {
+    /// The number of the next peer in memory.
+    pub fn next_instance(&self) -> u64 {
+        self.instances.set(self.instances.get() + 1);
+        self.instances.get()
+    }
+
     /// A turn that begins now.
     pub fn begin(&mut self) {
         self.now = self.env.now();

@@ -30,7 +30,7 @@ pub struct PeerMessage {
     /// The sender's epoch.
     #[prost(message, required, tag = "4")]
     pub epoch: Epoch,
-    /// The sender's range: a store that has no such peer makes one only where the range is free.
+    /// The sender's range.
     #[prost(bytes = "bytes", tag = "5")]
     pub start: Bytes,
     /// The range's end, exclusive; empty means the end of the key space.

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use ::raft::eraftpb::ConfChangeV2;
 use prost::Message as _;
-use raft::eraftpb::ConfChangeV2;
 
 use super::Apply;
 use crate::{

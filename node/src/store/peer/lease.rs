@@ -39,14 +39,7 @@ pub struct Renewed {
 impl Lease {
     /// No lease yet; each one lasts for `length`.
     pub fn new(length: Duration) -> Lease {
-        Lease {
-            length,
-            until: None,
-            from: Instant(0),
-            barred: false,
-            suspended: false,
-            proposed: VecDeque::new(),
-        }
+        Lease { length, until: None, from: Instant(0), barred: false, suspended: false, proposed: VecDeque::new() }
     }
 
     /// Whether reads may be served alone now.

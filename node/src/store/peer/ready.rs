@@ -52,7 +52,7 @@ impl Peer {
         self.propose_gathered(turn);
         self.begin_round(turn);
         while self.applying.is_none() && self.raw.has_ready() {
-            if self.raw.snap().is_some_and(|snapshot| !snapshot.is_empty()) && !self.is_drained() {
+            if self.has_snapshot_waiting() && !self.is_drained() {
                 break;
             }
             let ready = self.raw.ready();
@@ -73,7 +73,7 @@ impl Peer {
         {
             turn.env.state(Fact::SnapshotWanted { region, peer: me, to: wanted.to });
             self.generating = Some(1);
-            turn.wishes.push(Wish::Generate(region, me, wanted));
+            turn.wishes.push(Wish::Generate(region, me));
         }
     }
 
@@ -259,7 +259,7 @@ impl Peer {
         turn.apply.push(Task::Close { region: id, peer: me.id });
         self.set_region(region.clone());
         self.handed = index;
-        self.applying = Some(Applying { index, term, state, ready });
+        self.applying = Some(Applying { index, term, state, scheduled: false, ready, abort: Arc::default() });
         turn.wishes.push(Wish::Replace(before, region, self.me.id, index));
     }
 

@@ -17,7 +17,10 @@ use crate::{
         turn::{Turn, Wish},
     },
     wire::{
-        command::{Body, Collect, Command, CompactLog, ComputeHash, Split, SplitChild, Write, ChangePeers, PeerChange, VerifyHash},
+        command::{
+            Body, ChangePeers, Collect, Command, CompactLog, ComputeHash, PeerChange, Split, SplitChild, VerifyHash,
+            Write,
+        },
         kv::{Answer as Said, Ask, Done, ReadBy, Reason, Request},
         placement::ChildIds,
     },
@@ -117,7 +120,10 @@ impl Peer {
     /// Whether this leader may read without asking anyone: it holds a lease, and has applied all that was committed
     /// before its term.
     fn may_read_alone(&self, turn: &Turn) -> bool {
-        self.is_leader() && self.role_term == self.term() && self.state.applied_term == self.term() && self.lease.is_valid(turn.env.now())
+        self.is_leader()
+            && self.role_term == self.term()
+            && self.state.applied_term == self.term()
+            && self.lease.is_valid(turn.env.now())
     }
 
     fn write(&mut self, turn: &mut Turn, write: Write, answer: Answer) {
@@ -243,7 +249,8 @@ impl Peer {
             Ok(_) => return answer.refuse(Reason::ServerIsBusy, "the placement driver gave too few ids"),
             Err(why) => return answer.refuse(Reason::ServerIsBusy, why),
         };
-        let child = |(split_key, ids): (bytes::Bytes, ChildIds)| SplitChild { split_key, region: ids.region, peers: ids.peers };
+        let child =
+            |(split_key, ids): (bytes::Bytes, ChildIds)| SplitChild { split_key, region: ids.region, peers: ids.peers };
         let split = Split { children: keys.into_iter().zip(ids).map(child).collect() };
         if split::regions(&self.region, &split).is_none() {
             return answer.refuse(Reason::Invalid, "the split does not fit the region");

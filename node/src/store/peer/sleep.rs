@@ -100,6 +100,7 @@ impl Peer {
     }
 
     fn fall_asleep(&mut self, turn: &Turn) {
+        self.silent.clear();
         self.sleep.asleep = true;
         self.sleep.idle_ticks = 0;
         self.sleep.agreed.clear();

@@ -56,10 +56,15 @@ mod tests {
 
     #[test]
     fn the_last_region_keeps_the_id() {
-        let child = |key: &'static str, region, peers: &[u64]| SplitChild { split_key: key.into(), region, peers: peers.to_vec() };
+        let child = |key: &'static str, region, peers: &[u64]| SplitChild {
+            split_key: key.into(),
+            region,
+            peers: peers.to_vec(),
+        };
         let split = Split { children: vec![child("c", 20, &[21, 22]), child("f", 30, &[31, 32])] };
         let (children, parent) = regions(&region("a", ""), &split).expect("it fits");
-        let spans: Vec<_> = children.iter().chain([&parent]).map(|r| (r.id, r.start.clone(), r.end.clone(), r.epoch.version)).collect();
+        let spans: Vec<_> =
+            children.iter().chain([&parent]).map(|r| (r.id, r.start.clone(), r.end.clone(), r.epoch.version)).collect();
         let (a, c, f) = (Bytes::from("a"), Bytes::from("c"), Bytes::from("f"));
         assert_eq!(spans, [(20, a, c.clone(), 9), (30, c, f.clone(), 9), (10, f, Bytes::new(), 9)]);
         assert_eq!(children[1].peers, [Peer { id: 31, store: 1, role: 0 }, Peer { id: 32, store: 2, role: 1 }]);

@@ -1,0 +1,625 @@
+//! One loop over all peers of a store, and the owner of its two region maps.
+//!
+//! A turn takes all mail that waits, sorts it into the peers' mailboxes, lets each peer with mail handle it and then
+//! take what raft-rs has ready, and hands everything that was gathered to the other tasks at once. The loop waits for
+//! mail and for its tick, never for a disk or a network; when every region sleeps there is no tick.
+//!
+//! Two maps have to agree: from id to peer, and from end key to region. Each change is stated, and the end of each turn
+//! that changed them.
+//!
+//! Not here: what a peer does with its mail; what is done on the loop's behalf (`effects`).
+
+mod effects;
+mod lifecycle;
+
+pub use lifecycle::Found;
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    ops::Bound,
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use failpoints::{defect, point};
+use futures::future::{Either, select};
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
+
+use super::{
+    apply::{self, Registry},
+    fact::{raft, region},
+    log_writer::LogTask,
+    mail::{Applied, Event, Mail, Round, Written},
+    peer::Peer,
+    raft_client::RaftClient,
+    region_worker::RegionWorker,
+    service::{Answer, Served, refusal, region_not_found},
+    site,
+    snapshot::{self, Key, collect::PeerState},
+    turn::{Turn, Wish},
+};
+use crate::{
+    defects,
+    engine::Engine,
+    env::BoxFuture,
+    pd,
+    raftlog::RaftLog,
+    region::{PeerId, Region, RegionId},
+    wire::{
+        kv::{Ask, Reason, Request},
+        peer::PeerMessage,
+        placement::{Next, Step},
+    },
+};
+
+/// Everything that the loop reaches.
+pub struct Reach {
+    /// The engine, for snapshots of it.
+    pub engine: Engine,
+    /// The raft log, for entries that are not in memory.
+    pub raftlog: RaftLog,
+    /// To the log writer.
+    pub log: mpsc::UnboundedSender<LogTask>,
+    /// To apply.
+    pub apply: mpsc::UnboundedSender<apply::Task>,
+    /// To the reader.
+    pub reader: mpsc::UnboundedSender<Served>,
+    /// To other stores.
+    pub client: RaftClient,
+    /// To the region worker.
+    pub worker: RegionWorker,
+    /// The snapshot files.
+    pub snapshots: snapshot::Manager,
+    /// The addresses of other stores.
+    pub resolver: super::resolver::Resolver,
+    /// The placement driver.
+    pub pd: pd::Client,
+    /// Shared with apply.
+    pub registry: Arc<Mutex<Registry>>,
+    /// Shared with the collection of snapshots.
+    pub view: Arc<View>,
+}
+
+/// The peers as the collection of snapshots sees them.
+#[derive(Debug, Default)]
+pub struct View(Mutex<BTreeMap<RegionId, PeerState>>);
+
+impl snapshot::collect::PeerView for View {
+    fn state(&self, region: RegionId) -> Option<PeerState> {
+        self.0.lock().get(&region).copied()
+    }
+}
+
+/// The loop.
+pub struct RaftLoop {
+    pub(super) reach: Reach,
+    pub(super) turn: Turn,
+    pub(super) peers: BTreeMap<RegionId, Peer>,
+    /// The region by the end of its range; an empty end is the last one.
+    ranges: BTreeMap<End, RegionId>,
+    initialized: u64,
+    maps_changed: bool,
+    /// Snapshots that were stepped and whose ranges are not in the map yet.
+    arriving: BTreeMap<RegionId, Region>,
+    /// Peers with mail in this turn, in the order of their first piece.
+    busy: VecDeque<RegionId>,
+    /// Peers that a split replaced although they had mail: the defect tikv-17469 lets them go on.
+    ghosts: Vec<Peer>,
+    tick: Option<BoxFuture<'static, ()>>,
+    stopping: bool,
+    safe_point: u64,
+}
+
+/// A range's end as a map key: the end of all keys is behind every key.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum End {
+    Key(Bytes),
+    Last,
+}
+
+fn end_of(region: &Region) -> End {
+    if region.end.is_empty() { End::Last } else { End::Key(region.end.clone()) }
+}
+
+impl RaftLoop {
+    /// A loop without peers.
+    pub fn new(reach: Reach, turn: Turn) -> RaftLoop {
+        RaftLoop {
+            reach,
+            turn,
+            peers: BTreeMap::new(),
+            ranges: BTreeMap::new(),
+            initialized: 0,
+            maps_changed: false,
+            arriving: BTreeMap::new(),
+            busy: VecDeque::new(),
+            ghosts: Vec::new(),
+            tick: None,
+            stopping: false,
+            safe_point: 0,
+        }
+    }
+
+    /// Turns until the store stops.
+    pub async fn run(mut self, mut mail: mpsc::UnboundedReceiver<Mail>) {
+        let mut queue = Vec::with_capacity(self.turn.options.turn_messages_max);
+        let limit = self.turn.options.turn_messages_max;
+        let ids: Vec<RegionId> = self.peers.keys().copied().collect();
+        self.turn.begin();
+        for id in ids {
+            self.drive(id);
+        }
+        self.finish();
+        while !self.stopping {
+            if self.tick.is_none() && self.peers.values().any(|peer| !peer.is_asleep()) {
+                self.tick = Some(self.turn.env.sleep(self.turn.options.raft_base_tick));
+            }
+            let mut ticked = false;
+            match &mut self.tick {
+                None => {
+                    if mail.recv_many(&mut queue, limit).await == 0 {
+                        return;
+                    }
+                }
+                Some(tick) => {
+                    let taking = std::pin::pin!(mail.recv_many(&mut queue, limit));
+                    match select(tick, taking).await {
+                        Either::Left(_) => ticked = true,
+                        Either::Right((0, _)) => return,
+                        Either::Right(_) => {}
+                    }
+                }
+            }
+            point!(self.turn.env.points, site::BEFORE_TURN).await;
+            self.turn.begin();
+            if ticked {
+                self.tick = None;
+                self.tick_all();
+            }
+            for mail in queue.drain(..) {
+                self.sort(mail);
+            }
+            self.handle_busy();
+            self.finish();
+        }
+    }
+
+    fn tick_all(&mut self) {
+        for (&id, peer) in &mut self.peers {
+            if !peer.is_asleep() && peer.closing.is_none() {
+                peer.tick(&mut self.turn);
+                self.busy.push_back(id);
+            }
+        }
+    }
+
+    /// Puts mail into a peer's mailbox, or handles it where it is for the store.
+    fn sort(&mut self, mail: Mail) {
+        let mail = match mail {
+            Mail::Written(all) => return self.on_written(all),
+            Mail::Applied(all) => {
+                for applied in all {
+                    self.put(applied.region, Mail::Applied(vec![applied]));
+                }
+                return;
+            }
+            other => other,
+        };
+        let to = match &mail {
+            Mail::Peer(message) | Mail::Arrived(message, _) => {
+                if !self.peers.contains_key(&message.region) && !self.make_for(message) {
+                    return;
+                }
+                message.region
+            }
+            Mail::Ask(request, _) => request.region,
+            Mail::Fetched { region, .. }
+            | Mail::Generated { region, .. }
+            | Mail::Sent { region, .. }
+            | Mail::SnapshotApplied { region, .. }
+            | Mail::SplitIds { region, .. }
+            | Mail::Measured { region, .. } => *region,
+            Mail::Next(region, _) | Mail::Known(region, ..) => *region,
+            Mail::Written(_) | Mail::Applied(_) => return,
+            Mail::Unreachable(store) => {
+                for (&id, peer) in &mut self.peers {
+                    if peer.closing.is_none() {
+                        peer.on_unreachable(&mut self.turn, *store);
+                        self.busy.push_back(id);
+                    }
+                }
+                return;
+            }
+            Mail::SafePoint(safe_point) => return self.on_safe_point(*safe_point),
+            Mail::Round(round) => return self.on_round(*round),
+            Mail::Stop => {
+                self.stopping = true;
+                return;
+            }
+        };
+        self.put(to, mail);
+    }
+
+    fn on_written(&mut self, all: Vec<Written>) {
+        for written in all {
+            if let Some(peer) = self.peers.get_mut(&written.region)
+                && peer.me.id == written.peer
+            {
+                peer.on_written(&mut self.turn, written.number);
+                self.busy.push_back(written.region);
+            }
+        }
+    }
+
+    fn put(&mut self, region: RegionId, mail: Mail) {
+        match self.peers.get_mut(&region) {
+            Some(peer) => {
+                if peer.inbox.is_empty() {
+                    self.busy.push_back(region);
+                }
+                peer.inbox.push_back(mail);
+            }
+            None => self.undeliverable(mail),
+        }
+    }
+
+    fn undeliverable(&mut self, mail: Mail) {
+        match mail {
+            Mail::Ask(request, answer) => answer.send(region_not_found(request.region)),
+            Mail::SplitIds { request, answer, .. } | Mail::Measured { split: Some((request, answer)), .. } => {
+                answer.send(region_not_found(request.region));
+            }
+            _ => {}
+        }
+    }
+
+    fn handle_busy(&mut self) {
+        while let Some(id) = self.busy.pop_front() {
+            let Some(peer) = self.peers.get_mut(&id) else { continue };
+            let mut inbox = std::mem::take(&mut peer.inbox);
+            let count = inbox.iter().filter(|mail| matches!(mail, Mail::Peer(_))).count() as u64;
+            if count > 0 && peer.closing.is_none() {
+                let (region, instance, peer) = (id, peer.instance, peer.me.id);
+                self.turn.env.state(raft::Fact::MessagesHandled { region, peer, count, instance });
+            }
+            while let Some(mail) = inbox.pop_front() {
+                self.handle(id, mail);
+            }
+            if let Some(peer) = self.peers.get_mut(&id)
+                && peer.inbox.is_empty()
+            {
+                // The buffer is worth keeping.
+                peer.inbox = inbox;
+            }
+            self.drive(id);
+        }
+        for mut ghost in std::mem::take(&mut self.ghosts) {
+            self.haunt(&mut ghost);
+        }
+    }
+
+    /// What a peer that a split replaced does with the mail it had: only with the defect.
+    fn haunt(&mut self, ghost: &mut Peer) {
+        let (region, peer, instance) = (ghost.id(), ghost.me.id, ghost.instance);
+        let count = ghost.inbox.len() as u64;
+        self.turn.env.state(raft::Fact::MessagesHandled { region, peer, count, instance });
+        ghost.closing = None;
+        while let Some(mail) = ghost.inbox.pop_front() {
+            if let Mail::Peer(message) = mail {
+                ghost.on_message(&mut self.turn, *message);
+            }
+        }
+        ghost.drive(&mut self.turn);
+    }
+
+    fn drive(&mut self, id: RegionId) {
+        if let Some(peer) = self.peers.get_mut(&id) {
+            peer.drive(&mut self.turn);
+        }
+        self.grant_wishes();
+    }
+
+    fn handle(&mut self, id: RegionId, mail: Mail) {
+        let Some(peer) = self.peers.get_mut(&id) else { return self.undeliverable(mail) };
+        let turn = &mut self.turn;
+        if peer.closing.is_some() {
+            if let Mail::Applied(all) = &mail {
+                if all.iter().any(|applied| applied.closed && applied.peer == peer.me.id) {
+                    self.bury(id);
+                }
+                return;
+            }
+            return self.undeliverable(mail);
+        }
+        let mine = |named: PeerId| named == peer.me.id;
+        match mail {
+            Mail::Peer(message) => self.on_peer_message(id, *message),
+            Mail::Arrived(message, region) => self.on_arrived(id, *message, *region),
+            Mail::Ask(request, answer) => peer.on_request(turn, *request, answer),
+            Mail::Applied(all) => {
+                for applied in all {
+                    self.on_applied(id, applied);
+                }
+            }
+            Mail::Fetched { peer: named, entries, context, .. } if mine(named) => peer.on_fetched(entries, context),
+            Mail::Generated { peer: named, snapshot, .. } if mine(named) => peer.on_generated(snapshot),
+            Mail::Sent { peer: named, to, arrived, .. } if mine(named) => peer.on_sent(to, arrived),
+            Mail::SnapshotApplied { peer: named, .. } if mine(named) => self.on_snapshot_applied(id),
+            Mail::SplitIds { peer: named, request, keys, ids, answer, .. } => {
+                if mine(named) {
+                    peer.on_split_ids(turn, &request, keys, ids, answer);
+                } else {
+                    answer.send(region_not_found(id));
+                }
+            }
+            Mail::Measured { peer: named, bytes, keys, middle, split, .. } => {
+                if mine(named) {
+                    self.on_measured(id, (bytes, keys), middle, split);
+                } else if let Some((_, answer)) = split {
+                    answer.send(region_not_found(id));
+                }
+            }
+            Mail::Next(_, next) => self.on_next(id, *next),
+            Mail::Known(_, named, known) if mine(named) => self.on_known(id, known.map(|known| *known)),
+            _ => {}
+        }
+    }
+
+    /// A message to a peer that exists.
+    fn on_peer_message(&mut self, id: RegionId, message: PeerMessage) {
+        let peer = self.peers.get_mut(&id).expect("the caller has just found it");
+        if message.to.id > peer.me.id && !peer.region.is_initialized() {
+            // The region knows a newer peer here: this one was removed before it got anything.
+            return self.destroy(id, "superseded");
+        }
+        peer.on_message(&mut self.turn, message);
+    }
+
+    /// A snapshot whose files are all here. Its range has to be free, now and until it is in the map.
+    fn on_arrived(&mut self, id: RegionId, message: PeerMessage, snapshot: Region) {
+        let peer = self.peers.get_mut(&id).expect("the caller has just found it");
+        if message.to.id != peer.me.id || snapshot.peer(peer.me.id).is_none() {
+            return;
+        }
+        if self.overlaps(&snapshot) {
+            let (region, peer) = (id, self.peers[&id].me.id);
+            self.turn.env.state(raft::Fact::Refused { region, peer, reason: "snapshot-overlaps".into() });
+            return;
+        }
+        self.arriving.insert(id, snapshot);
+        let peer = self.peers.get_mut(&id).expect("nothing has removed it");
+        peer.on_message(&mut self.turn, message);
+        // A snapshot's range is in the map, or it was not taken, once raft-rs has been asked.
+        self.drive(id);
+        let pending = self.peers.get(&id).is_some_and(Peer::has_snapshot_waiting);
+        if !pending {
+            self.arriving.remove(&id);
+        }
+    }
+
+    /// Whether another region's range on this store, or one that is arriving, shares a key with this one.
+    fn overlaps(&self, region: &Region) -> bool {
+        let from = (Bound::Excluded(End::Key(region.start.clone())), Bound::Unbounded);
+        for (_, id) in self.ranges.range(from) {
+            if let Some(peer) = self.peers.get(id)
+                && *id != region.id
+            {
+                if peer.region.overlaps(region) {
+                    return true;
+                }
+                if end_of(region) <= End::Key(peer.region.start.clone()) {
+                    break;
+                }
+            }
+        }
+        self.arriving.iter().any(|(id, other)| *id != region.id && other.overlaps(region))
+    }
+
+    fn on_applied(&mut self, id: RegionId, applied: Applied) {
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        if applied.peer != peer.me.id || applied.closed {
+            return;
+        }
+        for event in applied.events {
+            let Some(peer) = self.peers.get_mut(&id) else { return };
+            match event {
+                Event::AdminEnded(index) => peer.admin_ended(index),
+                Event::CompactLog(index, term) => {
+                    peer.compact(&mut self.turn, index, term);
+                    self.look(id);
+                }
+                Event::ConfChanged { index, change, region } => self.on_conf_changed(id, index, &change, region),
+                Event::Split { index, parent, children, state } => self.on_split(id, index, parent, children, state),
+                Event::Hashed { index, digest } => peer.verify_hash(&mut self.turn, index, digest.0),
+            }
+        }
+        if let Some(peer) = self.peers.get_mut(&id)
+            && peer.closing.is_none()
+        {
+            peer.on_applied(&mut self.turn, applied.state, applied.bytes, applied.keys);
+        }
+    }
+
+    fn on_conf_changed(&mut self, id: RegionId, index: u64, change: &::raft::eraftpb::ConfChangeV2, region: Region) {
+        let peer = self.peers.get_mut(&id).expect("the caller has just found it");
+        peer.on_conf_changed(change);
+        let removed = region.peer(peer.me.id).is_none();
+        let region = Arc::new(region);
+        peer.set_region(region.clone());
+        let (me, leads) = (peer.me.id, peer.is_leader());
+        self.turn.env.state(region::Fact::Changed { region, peer: me, reason: "conf-change".into(), index });
+        if removed {
+            self.destroy(id, "removed");
+        } else if leads {
+            self.turn.wishes.push(Wish::Report(id));
+        }
+    }
+
+    fn on_split(
+        &mut self,
+        id: RegionId,
+        index: u64,
+        parent: Region,
+        children: Vec<(Region, bool)>,
+        state: super::state::ApplyState,
+    ) {
+        let peer = self.peers.get_mut(&id).expect("the caller has just found it");
+        let (leads, me, source) = (peer.is_leader(), peer.me.id, id);
+        let parent = Arc::new(parent);
+        // The parent keeps its end, so its place in the map of ranges.
+        peer.set_region(parent.clone());
+        self.turn.env.state(region::Fact::Changed { region: parent, peer: me, reason: "split".into(), index });
+        let mut all = Vec::new();
+        for (child, free) in children {
+            let Some(me) = child.peer_on(self.turn.store).copied() else { continue };
+            let child = Arc::new(child);
+            // The defect has inserted the range before it looks whether the child is its own to make.
+            if !free {
+                if defect!(self.turn.env.points, defects::TIKV_8783) {
+                    self.insert_range(&child);
+                }
+                let fact =
+                    region::Fact::SplitChild { region: child.id, peer: me.id, source, outcome: "left-alone".into() };
+                self.turn.env.state(fact);
+                continue;
+            }
+            let replaced = self.replace_by_split(child.id, me.id);
+            let outcome = if replaced.is_some() { "replaced" } else { "created" };
+            self.create_from_split(&child, me, state, replaced, index);
+            let fact = region::Fact::SplitChild { region: child.id, peer: me.id, source, outcome: outcome.into() };
+            self.turn.env.state(fact);
+            if leads && let Some(peer) = self.peers.get_mut(&child.id) {
+                peer.campaign();
+            }
+            all.push((*child).clone());
+            self.busy.push_back(child.id);
+        }
+        if leads {
+            let pd = self.reach.pd.clone();
+            all.extend(self.peers.get(&id).map(|peer| (*peer.region).clone()));
+            self.turn.env.spawn("report-split", async move {
+                // Heartbeats say the same a little later.
+                let _ = pd.report_split(all).await;
+            });
+            self.turn.wishes.push(Wish::Report(id));
+        }
+    }
+
+    fn on_measured(
+        &mut self,
+        id: RegionId,
+        size: (u64, u64),
+        middle: Option<Bytes>,
+        split: Option<(Box<Request>, Answer)>,
+    ) {
+        let peer = self.peers.get_mut(&id).expect("the caller has just found it");
+        peer.measuring = false;
+        peer.size = size;
+        peer.grown = (0, 0);
+        if let Some((request, answer)) = split {
+            return peer.split_at(&mut self.turn, *request, middle, answer);
+        }
+        let options = &self.turn.options;
+        let large = size.0 >= options.region_split_size || size.1 >= options.region_split_keys;
+        if large && peer.is_leader() && middle.is_some() {
+            let request = Request { region: id, epoch: peer.region.epoch, store: self.turn.store, ask: None };
+            peer.split_at(&mut self.turn, request, middle, Answer::nobody());
+        }
+    }
+
+    /// What the placement driver wants done next.
+    fn on_next(&mut self, id: RegionId, next: Next) {
+        let peer = self.peers.get_mut(&id).expect("the caller has just found it");
+        if !peer.is_leader() || next.epoch != peer.region.epoch {
+            return;
+        }
+        peer.wake(&self.turn, "operator");
+        match next.step {
+            Some(Step::ChangePeers(change)) => peer.change_peers(&mut self.turn, &change.changes, Answer::nobody()),
+            Some(Step::TransferLeader(to)) => peer.transfer(&mut self.turn, to.id, Answer::nobody()),
+            Some(Step::Split(at)) => {
+                let split = crate::wire::kv::SplitAt { keys: at.keys };
+                let ask = Some(Ask::Split(split));
+                let request = Request { region: id, epoch: peer.region.epoch, store: self.turn.store, ask };
+                peer.on_request(&mut self.turn, request, Answer::nobody());
+            }
+            None => {}
+        }
+    }
+
+    fn on_safe_point(&mut self, safe_point: u64) {
+        if safe_point <= self.safe_point {
+            return;
+        }
+        self.safe_point = safe_point;
+        for (&id, peer) in &mut self.peers {
+            peer.collect_versions(&mut self.turn, safe_point);
+            self.busy.push_back(id);
+        }
+    }
+
+    fn on_round(&mut self, round: Round) {
+        match round {
+            Round::LogCollect => {
+                for (&id, peer) in &mut self.peers {
+                    peer.collect_log(&mut self.turn);
+                    peer.collect_versions(&mut self.turn, self.safe_point);
+                    self.busy.push_back(id);
+                }
+            }
+            Round::SplitCheck => self.split_check(),
+            Round::RegionHeartbeat => {
+                let ids: Vec<RegionId> = self.peers.keys().copied().collect();
+                for id in ids {
+                    self.report(id);
+                }
+            }
+            Round::StaleCheck => self.stale_check(),
+        }
+    }
+
+    fn insert_range(&mut self, region: &Region) {
+        self.maps_changed = true;
+        let fact = region::Fact::RangeInserted { region: region.id, end: region.end.clone() };
+        self.turn.env.state(fact);
+        self.ranges.insert(end_of(region), region.id);
+    }
+
+    fn remove_range(&mut self, region: &Region) {
+        if self.ranges.get(&end_of(region)) == Some(&region.id) {
+            self.maps_changed = true;
+            self.ranges.remove(&end_of(region));
+            let fact = region::Fact::RangeRemoved { region: region.id, end: region.end.clone() };
+            self.turn.env.state(fact);
+        }
+    }
+
+    /// What the collection of snapshots sees of a peer.
+    fn look(&self, id: RegionId) {
+        let mut view = self.reach.view.0.lock();
+        match self.peers.get(&id) {
+            None => {
+                view.remove(&id);
+            }
+            Some(peer) => {
+                let (compacted_index, compacted_term) = peer.log().truncated();
+                // Known in memory only once the log writer has said so; on disk it may be earlier.
+                let applying = peer.applying.as_ref().filter(|applying| applying.scheduled);
+                let applying = applying.map(|applying| (applying.term, applying.index));
+                let pending_remove = peer.closing.is_some();
+                view.insert(id, PeerState { compacted_index, compacted_term, applying, pending_remove });
+            }
+        }
+    }
+}
+
+/// A snapshot's key.
+fn key_of(region: RegionId, term: u64, index: u64) -> Key {
+    Key { region, term, index }
+}
+
+/// The refusal of a request that is meant for another store.
+pub(super) fn other_store(store: u64) -> crate::wire::kv::Answer {
+    refusal(Reason::StoreNotMatch, format!("this is store {store}"))
+}
