@@ -25,13 +25,15 @@ impl Cached {
 
     /// The peer to ask next: the leader, or the voters in turn.
     pub(super) fn peer(&self) -> Option<Peer> {
-        self.leader.or_else(|| {
-            let voters: Vec<_> = self.region.peers.iter().filter(|peer| peer.role() != Role::Learner).collect();
-            voters.get(self.tried.checked_rem(voters.len())?).copied().copied()
-        })
+        let count = self.voters().count();
+        self.leader.or_else(|| self.voters().nth(self.tried.checked_rem(count)?).copied())
     }
 
-    /// A voter picked by a number: any will do for a read by a replica.
+    fn voters(&self) -> impl Iterator<Item = &Peer> {
+        self.region.peers.iter().filter(|peer| peer.role() != Role::Learner)
+    }
+
+    /// A peer picked by a number: any will do for a read by a replica.
     pub(super) fn any_peer(&self, number: u64) -> Option<Peer> {
         let peers = &self.region.peers;
         peers.get(usize::try_from(number.checked_rem(peers.len() as u64)?).ok()?).copied()
@@ -78,13 +80,17 @@ impl Cache {
         }
     }
 
-    /// The peer that was asked is not the one, or is not there: another one is next.
+    /// The peer that was asked is not the one, or is not there: another one is next. Once all were asked in vain, the
+    /// region is forgotten, for it may have moved to other stores altogether.
     pub(super) fn pass_over(&mut self, id: RegionId, store: StoreId) {
-        if let Some(cached) = self.0.values_mut().find(|cached| cached.region.id == id)
-            && cached.peer().is_some_and(|peer| peer.store == store)
-        {
-            cached.leader = None;
-            cached.tried += 1;
+        let Some(cached) = self.0.values_mut().find(|cached| cached.region.id == id) else { return };
+        if cached.peer().is_none_or(|peer| peer.store != store) {
+            return;
+        }
+        cached.leader = None;
+        cached.tried += 1;
+        if cached.tried > cached.voters().count() {
+            self.forget(id);
         }
     }
 }
@@ -129,12 +135,12 @@ mod tests {
         let mut cache = Cache::default();
         cache.learn(region(1, "", "", 1, &[1, 2, 3]), None);
         let mut asked = vec![];
-        for _ in 0..4 {
-            let (_, store) = at(&cache, "a").expect("it is known");
+        while let Some((_, store)) = at(&cache, "a") {
             asked.push(store);
             cache.pass_over(1, store);
         }
-        assert_eq!(asked, [1, 2, 3, 1]);
+        assert_eq!(asked, [1, 2, 3, 1], "and then it is forgotten");
+        cache.learn(region(1, "", "", 1, &[1, 2, 3]), None);
         cache.lead(1, Peer { id: 13, store: 3, role: 0 });
         cache.pass_over(1, 2);
         assert_eq!(at(&cache, "a"), Some((1, 3)), "a late failure of another peer changes nothing");

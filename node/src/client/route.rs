@@ -138,7 +138,11 @@ impl Inner {
                 }
                 Attempt::Learnt(cause)
             }
-            Reason::RegionNotFound | Reason::KeyNotInRegion => {
+            Reason::RegionNotFound => {
+                cache.pass_over(id, peer.store);
+                Attempt::Refused(cause)
+            }
+            Reason::KeyNotInRegion => {
                 cache.forget(id);
                 Attempt::Refused(cause)
             }
