@@ -97,9 +97,7 @@ impl RaftLoop {
     fn generate(&mut self, id: RegionId, peer: PeerId) {
         let (env, worker, mailbox) = (self.turn.env.clone(), self.reach.worker.clone(), self.turn.mailbox.clone());
         let apply = self.reach.apply.clone();
-        try_generate(Attempt { env, worker, mailbox, apply, region: id, peer, number: 1 }, |task| {
-            self.turn.apply.push(task);
-        });
+        self.turn.apply.push(try_generate(Attempt { env, worker, mailbox, apply, region: id, peer, number: 1 }));
     }
 
     fn send_snapshot(&mut self, region: &Arc<Region>, from: Id, to: Id, message: &raft::eraftpb::Message) {
@@ -245,7 +243,7 @@ struct Attempt {
 }
 
 /// One attempt at building a snapshot; a failed one is followed by another, from a newer engine snapshot.
-fn try_generate(attempt: Attempt, ask: impl FnOnce(Task)) {
+fn try_generate(attempt: Attempt) -> Task {
     let (region, peer) = (attempt.region, attempt.peer);
     let then = move |taken: Taken| {
         let Taken { region, state, snapshot } = taken;
@@ -270,16 +268,14 @@ fn try_generate(attempt: Attempt, ask: impl FnOnce(Task)) {
                     attempt.env.sleep(BUILD_PAUSE).await;
                     let apply = attempt.apply.clone();
                     let next = Attempt { number: attempt.number + 1, ..attempt };
-                    try_generate(next, |task| {
-                        // A store that stops builds nothing.
-                        let _ = apply.send(task);
-                    });
+                    // A store that stops builds nothing.
+                    let _ = apply.send(try_generate(next));
                 }
                 _ => attempt.mailbox.send(done(None)),
             }
         });
     };
-    ask(Task::Snapshot { region, peer, then: Box::new(then) });
+    Task::Snapshot { region, peer, then: Box::new(then) }
 }
 
 fn raft_snapshot(region: &Region, state: &crate::store::state::ApplyState) -> Snapshot {
