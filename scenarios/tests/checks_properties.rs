@@ -170,10 +170,15 @@ fn histories() -> impl Strategy<Value = Vec<Timed>> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 20_000, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// What the search explains is never accused, and what it cannot explain always is.
+    /// What the search explains is never accused. What it cannot explain always is, unless a deletion of unknown fate
+    /// leaves room: the check takes such a one for possible by time alone.
     #[test]
     fn registers_are_judged_as_a_search_over_all_orders_would(history in histories()) {
-        prop_assert_eq!(passes(&history), explainable(&history), "{:#?}", history);
+        let unknown = |timed: &Timed| matches!(timed.op, Op::Write { deletes: true, fate: Fate::Unknown, .. });
+        match explainable(&history) {
+            true => prop_assert!(passes(&history), "accused: {:#?}", history),
+            false => prop_assert!(!passes(&history) || history.iter().any(unknown), "missed: {:#?}", history),
+        }
     }
 }
 

@@ -78,7 +78,7 @@ fn registers() -> Vec<Case> {
         }),
         pass("linearizable", "nothing-behind-a-silent-deletion", |s| {
             s.put("a", 10, "x");
-            let delete = s.invoke_write(12, &[("a", None, None)]);
+            let delete = s.invoke_write(12, &[("a", None, Some(10))]);
             s.returned(delete, Outcome::Unknown).get("a", 10, Some("x")).get("a", 0, None).get("a", 0, None);
         }),
     ]

@@ -8,7 +8,9 @@
 //! it shows began.
 //!
 //! Reads that found nothing are the one ambiguity: a deletion leaves a version until it is collected, then none. They are
-//! placed at the end, when the fates of all deletions are known, each at the oldest deletion that is possible.
+//! placed at the end, when the fates of all deletions are known, each at the oldest deletion that is possible. A deletion
+//! of unknown fate counts as possible when time and its own expectation allow it, even where a swap would rule it out:
+//! that leaves a doubt to the store, never a false accusation, and spares a search with a budget.
 //!
 //! Source: Herlihy and Wing 1990; Gibbons and Korach 1997 (known write order); tikv#9208.
 

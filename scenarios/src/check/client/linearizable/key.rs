@@ -159,7 +159,8 @@ impl Key {
         let version = known.ledger().version(stamp);
         let Some(version) = version.filter(|it| it.fate != Fate::Never && it.stamped < before) else { return false };
         let expect = version.edit(name).and_then(|edit| edit.expect);
-        self.has_happened(stamp) || expect.is_none_or(|expect| expect >= floor.max(1))
+        // One at the floor itself has been shown, or a read has been placed behind it.
+        stamp == floor || self.has_happened(stamp) || expect.is_none_or(|expect| expect >= floor.max(1))
     }
 
     /// Places the reads that found nothing, now that the fates of all deletions are known, and judges the swaps that
