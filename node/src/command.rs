@@ -2,6 +2,8 @@
 
 pub mod client;
 pub mod pd;
+pub mod store;
+pub mod up;
 
 use std::{
     io::Read,

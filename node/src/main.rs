@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use command::{client, pd};
+use command::{client, pd, store, up};
 
 const VERSION: &str = if failpoints::PRESENT {
     concat!(env!("CARGO_PKG_VERSION"), "\npoints: present")
@@ -27,8 +27,12 @@ struct Program {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Runs a store.
+    Store(store::Args),
     /// Runs the placement driver.
     Pd(pd::Args),
+    /// Runs one placement driver and several stores on loopback, and restarts those that end.
+    Up(up::Args),
     /// Sets a key.
     Put(client::Put),
     /// Prints the value of a key; status 1 if it has none.
@@ -44,7 +48,7 @@ enum Command {
 fn main() -> ExitCode {
     let program = Program::parse();
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_target(false).init();
-    let serves = matches!(program.command, Command::Pd(_));
+    let serves = matches!(program.command, Command::Store(_) | Command::Pd(_) | Command::Up(_));
     if serves && failpoints::PRESENT {
         eprintln!(
             "reenact-node: this build holds failpoints and historic defects and serves nothing.\n\
@@ -61,7 +65,9 @@ fn main() -> ExitCode {
     };
     let ended = runtime.block_on(async {
         match program.command {
+            Command::Store(args) => store::run(args).await,
             Command::Pd(args) => pd::run(args).await,
+            Command::Up(args) => up::run(args).await,
             Command::Put(args) => client::put(args).await,
             Command::Get(args) => client::get(args).await,
             Command::Scan(args) => client::scan(args).await,

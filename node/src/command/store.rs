@@ -1,0 +1,64 @@
+//! `reenact-node store`.
+
+use std::process::ExitCode;
+
+use futures::future::{Either, select};
+use node::{
+    release::Release,
+    store::{Options, Store},
+};
+
+use super::Serving;
+
+/// Arguments of `store`.
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    serving: Serving,
+    /// Where it listens, and where others find it.
+    #[arg(long, default_value = "127.0.0.1:20161")]
+    address: String,
+    /// Where the placement driver listens.
+    #[arg(long, default_value = "127.0.0.1:20160")]
+    pd: String,
+    /// The release that it runs as.
+    #[arg(long, default_value = Release::DEFAULT)]
+    release: String,
+    /// A label for placement rules, such as `zone=a`.
+    #[arg(long = "label", value_parser = label)]
+    labels: Vec<(String, String)>,
+}
+
+fn label(text: &str) -> Result<(String, String), String> {
+    let parts = text.split_once('=').filter(|(key, value)| !key.is_empty() && !value.is_empty());
+    parts.map(|(key, value)| (key.into(), value.into())).ok_or_else(|| "a label is like `zone=a`".into())
+}
+
+/// Serves until it is asked to stop.
+pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let env = args.serving.env(&args.release)?;
+    let mut stop = args.serving.stop()?;
+    let options = Options {
+        address: args.address.clone(),
+        pd: vec![args.pd],
+        release: args.release,
+        labels: args.labels,
+        ..Options::default()
+    };
+    let start = std::pin::pin!(Store::start(env, options));
+    let store = match select(&mut stop, start).await {
+        Either::Left(_) => return Ok(ExitCode::SUCCESS),
+        Either::Right((started, _)) => started?,
+    };
+    tracing::info!(address = args.address, store = store.id(), "the store serves");
+    let stopper = store.stopper();
+    let run = std::pin::pin!(store.run());
+    match select(stop, run).await {
+        Either::Left((_, run)) => {
+            stopper.stop();
+            run.await;
+            Ok(ExitCode::SUCCESS)
+        }
+        Either::Right(_) => Ok(ExitCode::FAILURE),
+    }
+}
