@@ -142,12 +142,14 @@ const BOOT_LIMIT: Duration = Duration::from_secs(60);
 /// How often it is asked whether something has come about that is waited for.
 const PATIENCE: Duration = Duration::from_millis(1);
 
+/// The stores by number, once they run.
+type Stores = Mutex<Vec<Option<Arc<Mutex<Store>>>>>;
+
 /// Boots the stores, proposes in time, and returns when all is applied.
 async fn drive(room: Room, shape: Arc<Shape>, tally: Arc<Mutex<Tally>>) {
     let delay = Latency::between(shape.delay.least.0, shape.delay.most.0);
     room.fabric().set_default_link(Link { delay, ..Link::default() });
-    let stores: Arc<Mutex<Vec<Option<Arc<Mutex<Store>>>>>> =
-        Arc::new(Mutex::new((0..=shape.stores).map(|_| None).collect()));
+    let stores: Arc<Stores> = Arc::new(Mutex::new((0..=shape.stores).map(|_| None).collect()));
     for number in 1..=shape.stores {
         let (shape, tally, stores) = (shape.clone(), tally.clone(), stores.clone());
         room.process(&format!("store-{number}")).start(move |handle| {
@@ -189,18 +191,13 @@ async fn drive(room: Room, shape: Arc<Shape>, tally: Arc<Mutex<Tally>>) {
 }
 
 /// Hands what waits to the leaders, as far as there are any.
-fn propose(
-    stores: &Mutex<Vec<Option<Arc<Mutex<Store>>>>>,
-    tally: &Mutex<Tally>,
-    waiting: &mut VecDeque<(u64, Vec<u8>)>,
-) {
+fn propose(stores: &Stores, tally: &Mutex<Tally>, waiting: &mut VecDeque<(u64, Vec<u8>)>) {
     for _ in 0..waiting.len() {
         let Some((region, data)) = waiting.pop_front() else { return };
         let leader = tally.lock().leader_of(region);
-        let store = leader.and_then(|store| stores.lock()[store as usize].clone());
-        match store {
-            Some(store) if leader.is_some() => store.lock().propose(region, data),
-            _ => waiting.push_back((region, data)),
+        match leader.and_then(|leader| stores.lock()[leader as usize].clone()) {
+            Some(store) => store.lock().propose(region, data),
+            None => waiting.push_back((region, data)),
         }
     }
 }
