@@ -150,7 +150,7 @@ fn histories() -> impl Strategy<Value = Vec<Timed>> {
         while !waiting.is_empty() || !open.is_empty() {
             order = order.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             let pick = (order >> 33) as usize;
-            if open.is_empty() || (!waiting.is_empty() && pick % 2 == 0) {
+            if open.is_empty() || (!waiting.is_empty() && pick.is_multiple_of(2)) {
                 let n = waiting.remove(0);
                 open.push(n);
                 ends.push((n, true));
