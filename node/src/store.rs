@@ -424,3 +424,6 @@ impl rpc::Handler for Handler {
         Ok(Box::pin(snapshot::receive::session(self.manager.clone(), first.clone(), connection, deliver)))
     }
 }
+
+#[cfg(test)]
+mod tests;

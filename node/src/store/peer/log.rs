@@ -54,7 +54,7 @@ pub struct Log {
     cache: VecDeque<Entry>,
     fetched: RefCell<VecDeque<Vec<Entry>>>,
     cold: RefCell<Vec<Cold>>,
-    snapshot: Option<Snapshot>,
+    snapshot: RefCell<Option<Snapshot>>,
     wanted: Cell<Option<Wanted>>,
 }
 
@@ -70,7 +70,7 @@ impl Log {
             cache: VecDeque::new(),
             fetched: RefCell::default(),
             cold: RefCell::default(),
-            snapshot: None,
+            snapshot: RefCell::default(),
             wanted: Cell::new(None),
         }
     }
@@ -141,9 +141,7 @@ impl Log {
 
     /// Starts anew behind a snapshot.
     pub fn restart(&mut self, index: u64, term: u64, conf: ConfState) {
-        let (hard, snapshot) = (self.hard.clone(), None);
-        *self = Log::new(hard, conf, (index, term));
-        self.snapshot = snapshot;
+        *self = Log::new(self.hard.clone(), conf, (index, term));
     }
 
     /// Drops entries up to and including `index`.
@@ -200,14 +198,9 @@ impl Log {
         self.wanted.take()
     }
 
-    /// Offers a snapshot to whoever needs one, until it is too old; `None` takes the offer back.
+    /// Offers a snapshot to the next who needs one; `None` takes the offer back.
     pub fn offer(&mut self, snapshot: Option<Snapshot>) {
-        self.snapshot = snapshot;
-    }
-
-    /// The offered snapshot.
-    pub fn offered(&self) -> Option<&Snapshot> {
-        self.snapshot.as_ref()
+        *self.snapshot.get_mut() = snapshot;
     }
 }
 
@@ -272,10 +265,14 @@ impl Storage for Log {
     }
 
     fn snapshot(&self, request_index: u64, to: u64) -> raft::Result<Snapshot> {
-        if let Some(snapshot) = &self.snapshot
-            && snapshot.get_metadata().index >= request_index.max(self.truncated.0)
-        {
-            return Ok(snapshot.clone());
+        // Its files go once they are sent, so an offer serves once; and a peer that it does not name cannot use it.
+        if let Some(snapshot) = self.snapshot.take() {
+            let metadata = snapshot.get_metadata();
+            let conf = metadata.get_conf_state();
+            let named = [&conf.voters, &conf.learners, &conf.voters_outgoing].iter().any(|ids| ids.contains(&to));
+            if named && metadata.index >= request_index.max(self.truncated.0) {
+                return Ok(snapshot);
+            }
         }
         self.wanted.set(Some(Wanted { index: request_index, to }));
         Err(raft::Error::Store(raft::StorageError::SnapshotTemporarilyUnavailable))

@@ -82,7 +82,10 @@ impl RaftLoop {
 
     /// Makes the peer of a region that begins here: the first one of a cluster.
     pub fn found_region(&mut self, region: Region, me: Id) {
-        let log = Log::new(initial_hard_state(None), membership::conf_state(&region), (INIT_INDEX, INIT_TERM));
+        let hard = initial_hard_state(None);
+        self.turn.log.log.start(region.id, me.id, INIT_INDEX, INIT_TERM);
+        self.turn.log.log.hard_state(region.id, me.id, hard.term, hard.vote, hard.commit);
+        let log = Log::new(hard, membership::conf_state(&region), (INIT_INDEX, INIT_TERM));
         let region = Arc::new(region);
         let mut peer = Peer::new(&self.turn, region.clone(), me, log, ApplyState::initial(), false);
         peer.campaign();
