@@ -23,6 +23,7 @@ use crate::{env::Env, pd};
 use cache::Cache;
 use lines::Lines;
 
+pub use read::RegionScan;
 pub use write::Change;
 
 /// How patient a client is.

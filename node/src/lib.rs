@@ -20,3 +20,9 @@ pub mod release;
 pub mod rpc;
 pub mod store;
 pub mod wire;
+
+/// Every failpoint site and every switch for a defect that a node has.
+pub const CATALOG: failpoints::Catalog = failpoints::Catalog {
+    sites: &[engine::site::TABLE, store::site::TABLE, store::snapshot::site::TABLE],
+    defects: &[defects::TABLE, plants::TABLE],
+};

@@ -7,6 +7,7 @@
 //! What recovery reads, and what it does where a crash has come between two writes, stands in `recovery`.
 
 pub mod apply;
+mod chores;
 mod collect;
 pub mod fact;
 mod heartbeats;
@@ -32,6 +33,7 @@ use parking_lot::Mutex;
 use prost::Message as _;
 use tokio::sync::mpsc;
 
+pub use chores::Chores;
 pub use options::Options;
 
 use self::{
@@ -96,7 +98,7 @@ pub struct Store {
     id: StoreId,
     engine: Engine,
     raftlog: RaftLog,
-    mailbox: Mailbox,
+    chores: Chores,
     server: Option<rpc::Server>,
     ended: tokio::sync::oneshot::Receiver<()>,
 }
@@ -222,10 +224,11 @@ impl Store {
             // Whoever waits may have gone.
             let _ = over.send(());
         });
-        env.spawn("snapshot-collect", snapshot::collect::run(manager.clone(), view));
+        env.spawn("snapshot-collect", snapshot::collect::run(manager.clone(), view.clone()));
         collect::spawn(&env, &options, &mailbox, &raftlog, store);
         heartbeats::spawn(&env, &options, &mailbox, &engine, &pd, &manager, store);
-        Ok(Store { env, id: store, engine, raftlog, mailbox, server: Some(server), ended })
+        let chores = Chores { engine: engine.clone(), manager, view, mailbox };
+        Ok(Store { env, id: store, engine, raftlog, chores, server: Some(server), ended })
     }
 
     /// The store's id.
@@ -233,21 +236,21 @@ impl Store {
         self.id
     }
 
-    /// Runs until [`Stopper::stop`] is called, and ends in good order.
+    /// Runs until [`Chores::stop`] is called, and ends in good order.
     pub async fn run(mut self) {
         // An error means that the loop was dropped with its process.
         let _ = (&mut self.ended).await;
         self.close().await;
     }
 
-    /// What stops this store from elsewhere.
-    pub fn stopper(&self) -> Stopper {
-        Stopper(self.mailbox.clone())
+    /// What this store can be told to do from elsewhere.
+    pub fn chores(&self) -> Chores {
+        self.chores.clone()
     }
 
     /// Ends in good order: everything written is durable.
     pub async fn stop(mut self) {
-        self.mailbox.send(Mail::Stop);
+        self.chores.stop();
         let _ = (&mut self.ended).await;
         self.close().await;
     }
@@ -260,17 +263,6 @@ impl Store {
             Ok(()) => self.env.state(Fact::Stopped { store: self.id }),
             Err(cause) => fail(&self.env, self.id, &cause),
         }
-    }
-}
-
-/// Stops a store.
-#[derive(Clone, Debug)]
-pub struct Stopper(Mailbox);
-
-impl Stopper {
-    /// Lets [`Store::run`] return.
-    pub fn stop(&self) {
-        self.0.send(Mail::Stop);
     }
 }
 

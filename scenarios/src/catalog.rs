@@ -3,6 +3,9 @@
 //! A scenario is a family of plans; a history is one upstream issue that some of its seeds re-enact on purpose. A
 //! history is drawn whether or not the defect is switched on: the sound node has to get through it, too.
 
+mod draw;
+mod snapshot_gc;
+
 use crate::plan::Plan;
 
 /// A family of plans.
@@ -41,7 +44,7 @@ pub struct GenerateOptions {
 
 /// Every scenario.
 pub fn all() -> &'static [&'static Scenario] {
-    &[]
+    &[&snapshot_gc::SNAPSHOT_GC]
 }
 
 /// The scenario of this name.

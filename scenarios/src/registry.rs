@@ -36,29 +36,33 @@ impl Entry {
 /// Planted bugs of this program, which only tests switch on: a worker that dies, hangs or panics.
 pub const WORKER_PLANTS: &[&str] = &["worker-aborts", "worker-hangs", "worker-panics"];
 
-/// The releases that a process may run as.
-const RELEASES: &[(&str, &str)] = &[("8.1.0", "The release of the first histories.")];
-
 /// The kinds of workload.
 const WORKLOADS: &[(&str, &str)] =
     &[("registers", "Clients read, write and compare single keys, whose values are all different.")];
 
 /// The failpoints and historic defects of all rooms of the node.
 fn points() -> failpoints::Catalog {
-    failpoints::Catalog::default()
+    node::CATALOG
+}
+
+/// Bugs that only tests switch on: in the node, and in this program.
+fn plants() -> Vec<&'static str> {
+    let of_node = node::plants::TABLE.iter().map(|plant| plant.id());
+    of_node.chain(WORKER_PLANTS.iter().copied()).collect()
 }
 
 /// Every name that a plan may use.
 pub fn vocabulary() -> Vocabulary {
     Vocabulary {
         facts: facts(),
-        defects: points().defects.iter().flat_map(|table| table.iter()).map(|defect| defect.id()).collect(),
-        plants: WORKER_PLANTS.to_vec(),
+        defects: node::defects::TABLE.iter().map(|defect| defect.id()).collect(),
+        plants: plants(),
         checks: check::list().iter().map(|check| check.name).collect(),
         sites: points().sites.iter().flat_map(|table| table.iter()).map(|site| site.name()).collect(),
         scenarios: catalog::all().iter().map(|scenario| scenario.name).chain(["hand-written"]).collect(),
         histories: catalog::all().iter().flat_map(|scenario| scenario.histories).map(|history| history.name).collect(),
-        releases: RELEASES.iter().map(|(name, _)| *name).collect(),
+        releases: node::release::RELEASES.iter().map(|release| release.name).collect(),
+        triggers: crate::trigger::ORDERS.iter().map(|order| order.name).collect(),
         workloads: WORKLOADS.iter().map(|(name, _)| *name).collect(),
         failpoint_action: Some(|text| {
             text.parse::<failpoints::Actions>().map(|_| ()).map_err(|error| error.to_string())
@@ -147,7 +151,17 @@ pub fn check_entries() -> Vec<Entry> {
 /// Releases.
 pub fn release_entries() -> Vec<Entry> {
     let line = |name: &str| format!("{{ at = \"3s\", do = \"restart\", node = \"store-2\", release = \"{name}\" }}");
-    RELEASES.iter().map(|(name, doc)| Entry::new(*name, *doc, line(name))).collect()
+    let lists = |numbers: &[u8]| numbers.iter().map(u8::to_string).collect::<Vec<_>>().join(" ");
+    let entry = |release: &node::release::Release| {
+        let back = release.may_roll_back_to.join(", ");
+        Entry::new(release.name, "A release that a process may run as.", line(release.name))
+            .with("blob header written", release.blob_header_written.to_string())
+            .with("blob headers read", lists(release.blob_headers_read))
+            .with("manifest tag written", release.manifest_tag_written.to_string())
+            .with("manifest tags read", lists(release.manifest_tags_read))
+            .with("may roll back to", if back.is_empty() { "none".to_owned() } else { back })
+    };
+    node::release::RELEASES.iter().map(entry).collect()
 }
 
 /// Kinds of workload.

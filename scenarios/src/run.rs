@@ -1,13 +1,29 @@
-//! Plan to outcome: what one run gives back.
+//! Plan to outcome: boots a cluster, lets the plan happen, heals, waits for rest, and says what came of it.
 //!
 //! An outcome is a value that crosses a process border as JSON. It holds no time of the machine and no path, so that
 //! two outcomes of one plan are equal.
 
-use std::{collections::BTreeMap, path::PathBuf};
+mod story;
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
+use sim::{End, Seed, World};
 
-use crate::{plan::Plan, verdict::Verdict};
+use crate::{
+    check::Checks,
+    cluster::Cluster,
+    event::Header,
+    plan::{Plan, When},
+    trigger::Triggers,
+    verdict::{Class, Verdict},
+    witness::{Arm, Testimony, Witness},
+};
 
 /// What does not belong to the plan: how it is watched. Nothing here may change a trace.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,8 +34,10 @@ pub struct RunOptions {
     pub without_any_check: bool,
     /// What nodes log goes to standard error from this level on, in `tracing`'s filter language.
     pub log: Option<String>,
-    /// Where the whole trace is written, one JSON event a line.
+    /// Where the whole trace is written: frames, disk calls, timers, facts, one a line.
     pub record: Option<PathBuf>,
+    /// Where the history is written that checks judge, one JSON event a line.
+    pub events: Option<PathBuf>,
 }
 
 /// How often a trigger of the plan was reached.
@@ -83,6 +101,109 @@ impl Outcome {
 }
 
 /// Runs a plan. The calling thread waits; the run has a thread of its own.
-pub fn run(plan: &Plan, _options: &RunOptions) -> Outcome {
-    Outcome::harness("runner", format!("this build has no machine room to run `{}` in", plan.scenario))
+pub fn run(plan: &Plan, options: &RunOptions) -> Outcome {
+    let plan = Arc::new(plan.clone());
+    let header = Cluster::header(&plan);
+    let checks = if options.without_any_check {
+        Ok(Checks::none(header.clone()))
+    } else {
+        Checks::without(header.clone(), &options.without_checks)
+    };
+    let checks = match checks {
+        Ok(checks) => checks,
+        Err(error) => return Outcome::harness("runner", error.to_string()),
+    };
+    let (triggers, arms) = (Triggers::new(&plan.trigger), arms(&plan, &header));
+    let witness = Witness::new(&header, checks, triggers, arms, options.events.is_some(), options.record.is_some());
+    let world = World::new(Seed::new(plan.seed)).time_limit(time_limit(&plan)).observer(witness.clone());
+    let world = if options.record.is_some() { world.record() } else { world };
+    let (told, hearing) = (plan.clone(), witness.clone());
+    let ended = world.run(move |room| story::tell(room, told, hearing));
+    if matches!(ended.end, End::Finished(Ok(()))) {
+        witness.finish();
+    }
+    let testimony = witness.testimony();
+    let lines = ended.trace.lines().map(|lines| lines.join("\n") + "\n");
+    let written = write(options.record.as_deref(), lines.as_deref().map(str::as_bytes))
+        .and_then(|()| write(options.events.as_deref(), testimony.record.as_deref()));
+    match written {
+        Ok(()) => conclude(ended, testimony),
+        Err(error) => Outcome::harness("record", error),
+    }
+}
+
+/// The steps that wait for a fact.
+fn arms(plan: &Plan, header: &Header) -> Vec<Arm> {
+    let number = |name: &str| header.nodes.iter().position(|node| node == name).map(|number| number as u16);
+    let arm = |(position, step): (usize, &crate::plan::Step)| match &step.when {
+        When::On(on) => Some(Arm::new(position, on.clone(), on.node.as_ref().and_then(|node| number(node.as_str())))),
+        When::At(_) | When::After { .. } => None,
+    };
+    plan.steps.iter().enumerate().filter_map(arm).collect()
+}
+
+/// Chaos and convergence have bounds of their own; a run that outlasts them threefold hangs.
+fn time_limit(plan: &Plan) -> Duration {
+    let waits = plan.steps.iter().map(|step| match &step.when {
+        When::At(at) => at.duration(),
+        When::After { wait, .. } => wait.duration(),
+        When::On(on) => on.within.duration(),
+    });
+    3 * (story::BOOT_LIMIT + plan.workload.lasting.duration() + plan.converge_within.duration() + waits.sum::<Duration>())
+}
+
+#[expect(clippy::disallowed_methods, reason = "the run is over: its record goes to the real disk")]
+fn write(path: Option<&Path>, bytes: Option<&[u8]>) -> Result<(), String> {
+    match (path, bytes) {
+        (Some(path), Some(bytes)) => {
+            std::fs::write(path, bytes).map_err(|error| format!("{} cannot be written: {error}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn conclude(ended: sim::Outcome<Result<(), story::Failure>>, testimony: Testimony) -> Outcome {
+    let (steps, trace) = (ended.trace.steps, ended.trace.hash);
+    let simulated_ns = u64::try_from(ended.simulated.as_nanos()).unwrap_or(u64::MAX);
+    let unarmed = testimony.triggers.iter().find(|(_, count)| *count == 0).map(|(name, _)| name.clone());
+    let other = |class, check: &str, detail: String| Verdict::new(class, check, detail, steps, simulated_ns, trace);
+    let verdict = match (testimony.accusation, ended.end) {
+        (Some(accusation), _) => {
+            let violation = &accusation.violation;
+            let detail = format!("{}: {}", violation.headline(), violation.detail);
+            Verdict {
+                class: violation.class,
+                check: violation.check.clone(),
+                detail,
+                fingerprint: violation.fingerprint(),
+                step: accusation.step,
+                time_ns: accusation.time_ns,
+                trace,
+            }
+        }
+        (None, End::Panicked { message, location, .. }) => {
+            other(Class::Harness, "run-panics", format!("outside of any process: {message} at {location}"))
+        }
+        (None, End::DeadEnd) => other(Class::Harness, "dead-end", "every task waits, and nothing will happen".to_owned()),
+        (None, End::TimeLimit) => other(Class::Harness, "time-limit", "the run outlasted every bound of its own".to_owned()),
+        (None, End::Finished(Err(failure))) => other(failure.class, failure.check, failure.detail),
+        (None, End::Finished(Ok(()))) => match unarmed {
+            Some(name) => other(Class::Unarmed, "triggers-reached", format!("`{name}` never came about")),
+            None => Verdict::pass(steps, simulated_ns, trace),
+        },
+    };
+    Outcome {
+        verdict,
+        triggers: testimony.triggers.into_iter().map(|(fact, count)| TriggerCount { fact, count }).collect(),
+        stats: RunStats {
+            steps,
+            events: testimony.events,
+            checks_reached: testimony.checks_reached,
+            operations_committed: testimony.operations,
+            faults_fired: testimony.faults,
+            simulated_ns,
+        },
+        trace_hash: trace,
+        last_events: testimony.last_events,
+    }
 }

@@ -4,9 +4,20 @@ use bytes::Bytes;
 
 use super::{Client, Error, Inner, route::Attempt};
 use crate::{
-    region::Region,
+    region::{Region, RegionId},
     wire::kv::{Answer, Ask, Get, Got, Pair, ReadBy, Scan},
 };
+
+/// What one region answered to a scan.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RegionScan {
+    /// The region.
+    pub region: RegionId,
+    /// Its keys with a value, in order.
+    pub pairs: Vec<Pair>,
+    /// The key to go on from, if there is more to read.
+    pub next: Option<Bytes>,
+}
 
 impl Client {
     /// The newest version of a key: its timestamp (0 when there is none) and its value (none for a tombstone).
@@ -24,14 +35,14 @@ impl Client {
     }
 
     /// The first `limit` keys with a value from `start` up to and without `end` (empty: to the end), as far as one
-    /// region goes: one consistent read, and the key to go on from, if there is more to read.
+    /// region goes: one consistent read.
     pub async fn scan_region(
         &self,
         start: Bytes,
         end: Bytes,
         limit: u64,
         by: ReadBy,
-    ) -> Result<(Vec<Pair>, Option<Bytes>), Error> {
+    ) -> Result<RegionScan, Error> {
         let ask = |region: &Region| {
             let beyond = end.is_empty() || (!region.end.is_empty() && region.end < end);
             let end = if beyond { region.end.clone() } else { end.clone() };
@@ -43,10 +54,11 @@ impl Client {
         };
         if pairs.len() as u64 >= limit {
             let next = pairs.last().map(|last| Bytes::from([&last.key[..], &[0]].concat()));
-            return Ok((pairs, next.filter(|next| end.is_empty() || *next < end)));
+            let next = next.filter(|next| end.is_empty() || *next < end);
+            return Ok(RegionScan { region: region.id, pairs, next });
         }
         let more = !region.end.is_empty() && (end.is_empty() || region.end < end);
-        Ok((pairs, more.then_some(region.end)))
+        Ok(RegionScan { region: region.id, pairs, next: more.then_some(region.end) })
     }
 
     /// The first `limit` keys with a value from `start` up to and without `end` (empty: to the end). Each region is
@@ -58,9 +70,9 @@ impl Client {
             && (pairs.len() as u64) < limit
         {
             let rest = limit - pairs.len() as u64;
-            let (more, next) = self.scan_region(start, end.clone(), rest, by).await?;
-            pairs.extend(more);
-            from = next;
+            let scanned = self.scan_region(start, end.clone(), rest, by).await?;
+            pairs.extend(scanned.pairs);
+            from = scanned.next;
         }
         Ok(pairs)
     }

@@ -51,15 +51,25 @@ impl Client {
 
     /// Changes several keys of one region, all or none. No effect when they lie in several.
     pub async fn write(&self, changes: Vec<Change>) -> Result<u64, Error> {
-        self.0.write(changes).await
+        self.0.write(changes, &mut |_| {}).await
+    }
+
+    /// The same; `stamped` hears each timestamp that the operation draws, before anything is sent with it.
+    pub async fn write_stamped(
+        &self,
+        changes: Vec<Change>,
+        stamped: &mut (dyn FnMut(u64) + Send),
+    ) -> Result<u64, Error> {
+        self.0.write(changes, stamped).await
     }
 }
 
 impl Inner {
-    async fn write(&self, changes: Vec<Change>) -> Result<u64, Error> {
+    async fn write(&self, changes: Vec<Change>, stamped: &mut (dyn FnMut(u64) + Send)) -> Result<u64, Error> {
         let Some(first) = changes.first() else { return Err(Error::Failed("nothing to write".into())) };
         let mut patience = self.patience();
         let mut timestamp = self.pd.timestamp().await.map_err(|error| Error::Failed(error.to_string()))?;
+        stamped(timestamp);
         let mut doubt = false;
         let failed = |doubt: bool, timestamp: u64, cause: String| {
             if doubt { Error::Unknown { timestamp, cause } } else { Error::Failed(cause) }
@@ -85,6 +95,7 @@ impl Inner {
                     Outcome::Conflict if !doubt => {
                         let fresh = self.pd.timestamp().await.map_err(|error| Error::Failed(error.to_string()))?;
                         timestamp = fresh;
+                        stamped(timestamp);
                         "a newer version exists".into()
                     }
                     Outcome::Unexpected if !doubt => return Err(Error::Unexpected { found: written.found }),

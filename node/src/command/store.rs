@@ -51,11 +51,11 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Either::Right((started, _)) => started?,
     };
     tracing::info!(address = args.address, store = store.id(), "the store serves");
-    let stopper = store.stopper();
+    let chores = store.chores();
     let run = std::pin::pin!(store.run());
     match select(stop, run).await {
         Either::Left((_, run)) => {
-            stopper.stop();
+            chores.stop();
             run.await;
             Ok(ExitCode::SUCCESS)
         }

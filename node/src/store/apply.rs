@@ -271,6 +271,10 @@ impl Apply {
                 self.closed.push((region, peer));
             }
             Task::Snapshot { region, peer, then } => {
+                if !self.batch.is_empty() {
+                    let pending = self.batch.len() as u64;
+                    self.shared.env.state(super::fact::snapshot::Fact::AskedBeforeFlush { region, peer, pending });
+                }
                 // The defect takes the snapshot before what is applied so far is in the engine.
                 let early = defect!(self.shared.env.points, defects::TIKV_4716, !self.batch.is_empty());
                 if !early {

@@ -161,8 +161,7 @@ impl Peer {
         };
         let raw = RawNode::new(&config, log, &turn.logger).expect("the settings are checked before a store starts");
         let hard = raw.raft.hard_state();
-        let sound = !defect!(turn.env.points, defects::TIKV_15035);
-        let embargo = (restarted && sound).then(|| turn.now + options.vote_embargo());
+        let embargo = restarted.then(|| turn.now + options.vote_embargo());
         Peer {
             instance: turn.next_instance(),
             inbox: VecDeque::new(),
@@ -299,8 +298,10 @@ impl Peer {
         match kind {
             MessageType::MsgRequestVote | MessageType::MsgRequestPreVote => {
                 let embargo = self.embargo.is_some_and(|until| turn.env.now() < until);
-                if embargo && message.context != CAMPAIGN_TRANSFER {
-                    let (region, peer, term, to) = (self.id(), self.me.id, message.term, message.from);
+                let (region, peer, term, to) = (self.id(), self.me.id, message.term, message.from);
+                turn.env.state(Fact::VoteAsked { region, peer, term, from: to, embargo });
+                let sound = !defect!(turn.env.points, defects::TIKV_15035, embargo);
+                if embargo && sound && message.context != CAMPAIGN_TRANSFER {
                     turn.env.state(Fact::VoteWithheld { region, peer, term, to });
                     return;
                 }

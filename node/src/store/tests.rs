@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use tempfile::TempDir;
 
-use super::{Options, Stopper, Store};
+use super::{Options, Chores, Store};
 use crate::{
     client::{self, Client},
     env::{Env, memory},
@@ -18,7 +18,7 @@ use crate::{
 struct Cluster {
     net: Arc<memory::MemoryNet>,
     root: TempDir,
-    stores: Vec<Stopper>,
+    stores: Vec<Chores>,
     client: Client,
     env: Env,
 }
@@ -48,8 +48,8 @@ impl Cluster {
         let client = Client::new(&env, "pd", client::Options::default());
         let mut cluster = Cluster { net, root, stores: Vec::new(), client, env };
         for number in 1..=stores {
-            let stopper = cluster.start(number).await;
-            cluster.stores.push(stopper);
+            let chores = cluster.start(number).await;
+            cluster.stores.push(chores);
         }
         cluster
     }
@@ -60,12 +60,12 @@ impl Cluster {
         dir
     }
 
-    async fn start(&self, number: usize) -> Stopper {
+    async fn start(&self, number: usize) -> Chores {
         let env = memory::env(&Self::dir(&self.root, &format!("store-{number}")), &self.net);
         let store = Store::start(env.clone(), options(number)).await.expect("the store starts");
-        let stopper = store.stopper();
+        let chores = store.chores();
         env.spawn("store", store.run());
-        stopper
+        chores
     }
 
     async fn until_replicated(&self, key: &'static str, replicas: usize) {
@@ -129,8 +129,8 @@ fn three_stores_replicate_split_and_survive_a_restart() {
         for number in 0..100 {
             cluster.put(number, "third").await;
         }
-        let stopper = cluster.start(1).await;
-        cluster.stores.push(stopper);
+        let chores = cluster.start(1).await;
+        cluster.stores.push(chores);
         for number in 0..100 {
             for by in [ReadBy::Lease, ReadBy::Replica] {
                 assert_eq!(cluster.get(number, by).await, Some(Bytes::from("third")), "{number} by {by:?}");

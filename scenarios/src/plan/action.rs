@@ -251,6 +251,9 @@ actions! {
         lasting "for": Option<Nanos> = None,
     }
 
+    /// Does nothing: a moment for other steps to come `after`.
+    Note "note", r#"{ on = { fact = "snapshot-generating" }, within = "5s", do = "note" }"# {}
+
     /// Ends every fault of network, disk, clock drift and failpoints, and resumes what is paused; starts nothing.
     Heal "heal", r#"{ at = "9s", do = "heal" }"# {}
 
@@ -278,6 +281,22 @@ actions! {
         delay "delay": Option<Nanos> = None,
         /// How long; without it, until `heal`.
         lasting "for": Option<Nanos> = None,
+    }
+
+    /// The account of a process's disk traffic, a file of the operating system's, cannot be read.
+    UnreadableStats "unreadable-stats", r#"{ at = "3s", do = "unreadable-stats", node = "store-1", for = "2s" }"# {
+        /// Which process.
+        node "node": Node,
+        /// How long; without it, until `heal`.
+        lasting "for": Option<Nanos> = None,
+    }
+
+    /// Somebody removes files of a process under its feet.
+    RemoveFiles "remove-files", r#"{ at = "3s", do = "remove-files", node = "store-1", path = "snap/gen_*" }"# {
+        /// Which process.
+        node "node": Node,
+        /// The files, `*` as in a shell.
+        path "path": String,
     }
 
     /// Sets a failpoint of one process.

@@ -385,6 +385,10 @@ knobs! {
     RAFT_LOG_GC_TICK "raft.log-gc-tick": Nanos = Nanos::secs(1), Nanos::millis(10) => Nanos::secs(3_600);
     /// A leader compacts its log when it has so many applied entries, also those that a follower still lacks.
     RAFT_LOG_GC_ENTRIES "raft.log-gc-entries": u64 = 128, 1 => 1_000_000;
+    /// A segment of the raft log takes no more entries once it is this large.
+    RAFT_LOG_SEGMENT "raft.log-segment": Size = Size::kib(256), Size::kib(1) => Size::mib(256);
+    /// Entries of the raft log that a store keeps in memory.
+    RAFT_LOG_CACHE "raft.log-cache": Size = Size::mib(4), Size::kib(1) => Size::mib(256);
     /// Regions without traffic stop their ticks.
     RAFT_HIBERNATE "raft.hibernate": bool = false, false => true;
     /// Peers look for signs that they were removed without knowing this often.
@@ -412,6 +416,15 @@ knobs! {
     PD_STORE_HEARTBEAT "pd.store-heartbeat": Nanos = Nanos::secs(1), Nanos::millis(10) => Nanos::secs(600);
     /// A store silent for so long is down, and its replicas are repaired elsewhere.
     PD_STORE_DOWN "pd.store-down": Nanos = Nanos::secs(10), Nanos::millis(100) => Nanos::secs(3_600);
+
+    /// A store silent for so long gets no new replicas.
+    PD_STORE_DISCONNECTED "pd.store-disconnected": Nanos = Nanos::secs(5), Nanos::millis(100) => Nanos::secs(3_600);
+    /// The placement driver looks at what happens by time alone this often.
+    PD_TICK "pd.tick": Nanos = Nanos::secs(1), Nanos::millis(10) => Nanos::secs(600);
+    /// An operator of the placement driver that is not done by then is given up.
+    PD_OPERATOR_TIMEOUT "pd.operator-timeout": Nanos = Nanos::secs(20), Nanos::millis(100) => Nanos::secs(3_600);
+    /// Old versions are collected once they are this much older than the newest timestamp.
+    PD_SAFE_POINT_RETENTION "pd.safe-point-retention": Nanos = Nanos::secs(20), Nanos::millis(100) => Nanos::secs(86_400);
 
     /// How long a client waits for one answer.
     CLIENT_TIMEOUT "client.timeout": Nanos = Nanos::secs(1), Nanos::millis(1) => Nanos::secs(600);

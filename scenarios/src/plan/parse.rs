@@ -79,7 +79,8 @@ impl Plan {
             Some(scenario) => scenario.to_owned(),
             None => return Err(missing(fields, "scenario")),
         };
-        let facts: Vec<&str> = vocabulary.facts.iter().map(|fact| fact.name).collect();
+        let facts = vocabulary.facts.iter().map(|fact| fact.name);
+        let triggers: Vec<&str> = facts.chain(vocabulary.triggers.iter().copied()).collect();
         let knobs = fields.spot("knobs").map(|spot| Knobs::read(&spot.fields("the knobs")?)).transpose()?;
         Ok(Self {
             scenario,
@@ -90,7 +91,7 @@ impl Plan {
             cluster,
             knobs: knobs.unwrap_or_default(),
             workload,
-            trigger: names(fields, "trigger", "fact", &facts)?,
+            trigger: names(fields, "trigger", "trigger", &triggers)?,
             steps: match fields.spot("steps") {
                 Some(spot) => {
                     let steps = spot.items("a list of steps, such as [{ at = \"9s\", do = \"heal\" }]")?;

@@ -31,6 +31,7 @@ pub(crate) fn vocabulary() -> Vocabulary {
         scenarios: vec!["snapshot-gc", "concurrent-split"],
         histories: vec!["tikv-11746", "tikv-2923"],
         releases: vec!["8.1.0", "8.1.2-pre"],
+        triggers: vec!["restarted-while-applying"],
         workloads: vec!["registers"],
         failpoint_action: Some(|text| match text {
             "off" | "1*pause" => Ok(()),

@@ -61,6 +61,8 @@ pub struct Vocabulary {
     pub histories: Vec<&'static str>,
     /// Releases that a process may run as.
     pub releases: Vec<&'static str>,
+    /// Orders of events that are triggers beside facts.
+    pub triggers: Vec<&'static str>,
     /// Kinds of workload.
     pub workloads: Vec<&'static str>,
     /// The grammar of failpoint actions; any text will do without.

@@ -78,6 +78,16 @@ impl DiskControl {
         }
     }
 
+    /// Somebody removes files under the process's feet: all that can be seen and match, `*` standing for any text. Returns
+    /// their paths, which are gone from the names but not durably so.
+    pub fn remove_matching(&self, pattern: &str) -> Vec<Arc<str>> {
+        let mut names = self.cell.names.lock();
+        let mut paths = names.visible_paths();
+        paths.retain(|path| super::fault::matches(pattern, path) && matches!(names.get(path), Some(Node::File(_))));
+        paths.iter().for_each(|path| names.remove(self.cell.next_sequence(), path));
+        paths
+    }
+
     /// Replaces the disk's content by nothing, as a new disk is put in. Not while the process runs.
     pub fn wipe(&self) {
         let names = std::mem::take(&mut *self.cell.names.lock());

@@ -24,6 +24,8 @@ crate::facts! { room "raft" wraps Raft;
     Elected "elected" { region: RegionId, peer: PeerId, term: u64, last_index: u64, last_term: u64 }
     /// A vote is about to be sent; it has to be durable by now. Pre-votes and rejections are not stated.
     VoteSent "vote-sent" { region: RegionId, peer: PeerId, term: u64, to: PeerId }
+    /// A peer was asked for its vote or pre-vote; `embargo` when less than an election timeout has passed since its store started.
+    VoteAsked "vote-asked" { region: RegionId, peer: PeerId, term: u64, from: PeerId, embargo: bool }
     /// A vote or pre-vote was withheld because the election timeout after a restart has not passed.
     VoteWithheld "vote-withheld" { region: RegionId, peer: PeerId, term: u64, to: PeerId }
     /// An append up to `index` is about to be acknowledged (by a leader: to itself); it has to be durable by now.

@@ -6,6 +6,8 @@ use crate::{
 };
 
 crate::facts! { room "snapshot" wraps Snapshot;
+    /// A snapshot of the engine was asked of apply while `pending` applied entries had not been written to it.
+    AskedBeforeFlush "snapshot-asked-before-flush" { region: RegionId, peer: PeerId, pending: u64 }
     /// The region worker begins to build a snapshot from the engine as of `index`.
     Generating "snapshot-generating" { region: RegionId, peer: PeerId, term: u64, index: u64, attempt: u64 }
     /// A snapshot's files are complete.

@@ -89,11 +89,11 @@ async fn attempt(manager: &Manager, job: &Send) -> Result<(), Error> {
     if !ack.refusal.is_empty() {
         return Err(Error::Transfer(ack.refusal));
     }
-    // A file that stays is left to the collector.
-    if let Err(error) = manager.delete(Side::Generated, job.key, true, "after-send").await {
+    // Its use ends before its files go; who else uses them keeps them. A file that stays is left to the collector.
+    drop(registration);
+    if let Err(error) = manager.delete(Side::Generated, job.key, false, "after-send").await {
         tracing::warn!(%error, "a sent snapshot stays");
     }
-    drop(registration);
     Ok(())
 }
 

@@ -1,0 +1,48 @@
+//! What a store does for itself from time to time, on request: flush, compact, collect snapshots, stop.
+//!
+//! For operators and tests. A chore that fails leaves its store failed, which the store states itself.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::{
+    mail::{Mail, Mailbox},
+    raft_loop::View,
+    snapshot::{self, Manager},
+};
+use crate::engine::{self, Engine, Family};
+
+/// The chores of one running store. Cheap to clone.
+#[derive(Clone)]
+pub struct Chores {
+    pub(super) engine: Engine,
+    pub(super) manager: Manager,
+    pub(super) view: Arc<View>,
+    pub(super) mailbox: Mailbox,
+}
+
+impl Chores {
+    /// Writes all memtables out.
+    pub async fn flush(&self) -> Result<(), engine::Error> {
+        self.engine.flush().await
+    }
+
+    /// Compacts every family as a whole.
+    pub async fn compact(&self) -> Result<(), engine::Error> {
+        for family in Family::ALL {
+            self.engine.compact(family, Bytes::new(), Bytes::new()).await?;
+        }
+        Ok(())
+    }
+
+    /// Looks over idle snapshots once; how many went.
+    pub async fn collect_snapshots(&self) -> Result<u64, snapshot::Error> {
+        snapshot::collect::collect(&self.manager, &*self.view).await
+    }
+
+    /// Lets [`Store::run`](super::Store::run) return.
+    pub fn stop(&self) {
+        self.mailbox.send(Mail::Stop);
+    }
+}

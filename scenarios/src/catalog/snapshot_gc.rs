@@ -1,0 +1,199 @@
+//! A follower needs a snapshot while everything that may take it away is at work.
+//!
+//! It has fallen behind a compacted log, came back from a crash, or was added anew; meanwhile stores compact, collect
+//! snapshots, split and crash. Five upstream issues lie on that road, from the statistics that cannot be read while a
+//! snapshot is built to the raft log that a crash leaves beyond one.
+//!
+//! A seed without a history mixes the same ingredients freely.
+
+use sim::Stream;
+
+use super::{
+    GenerateOptions, History, Scenario,
+    draw::{Draft, on},
+};
+use crate::plan::{Action, FactValue, Keep, Key, Mix, Nanos, Node, On, Plan, PointAction, Site, knobs};
+
+/// The row of the catalog.
+pub const SNAPSHOT_GC: Scenario = Scenario {
+    name: "snapshot-gc",
+    doc: "A follower needs a snapshot while logs are compacted, snapshots collected, regions split and stores crash.",
+    histories: &[
+        History {
+            name: "tikv-18030",
+            doc: "While a snapshot is built, the account of the task's disk traffic cannot be read.",
+            check: "no-panic",
+            trigger: &["snapshot-statistics-unreadable"],
+        },
+        History {
+            name: "tikv-2923",
+            doc: "An earlier snapshot's files are found, and the collector comes before they are opened.",
+            check: "no-panic",
+            trigger: &["collection-wanted-while-building"],
+        },
+        History {
+            name: "tikv-11746",
+            doc: "A snapshot is applied, the Normal state is written and not yet durable, and its files are in the way.",
+            check: "durable-applying-has-files",
+            trigger: &["snapshot-collect-while-applying"],
+        },
+        History {
+            name: "tikv-4716",
+            doc: "A snapshot is asked for while applied entries are still on their way to the engine.",
+            check: "snapshot-equals-state",
+            trigger: &["snapshot-asked-before-flush"],
+        },
+        History {
+            name: "tikv-12618",
+            doc: "A store crashes after the engine was told of a snapshot and before the raft log was.",
+            check: "log-terms-agree-with-snapshot",
+            trigger: &["restarted-while-applying-a-snapshot"],
+        },
+    ],
+    generate,
+};
+
+/// A key behind all those of the workload: its region is idle.
+const IDLE_KEY: &str = "z";
+
+fn generate(seed: u64, options: &GenerateOptions) -> Plan {
+    let mut draft = Draft::new(SNAPSHOT_GC.name, seed, &options.defects);
+    let names: Vec<&'static str> = SNAPSHOT_GC.histories.iter().map(|history| history.name).collect();
+    let history = draft.history(&names, 6, &options.defects);
+    let mut stream = draft.stream("story");
+    if let Some(name) = history {
+        let row = SNAPSHOT_GC.histories.iter().find(|history| history.name == name).expect("it was drawn from the rows");
+        draft.plan.history = Some(name.to_owned());
+        draft.plan.trigger = row.trigger.iter().map(|&trigger| trigger.to_owned()).collect();
+        // Every region has a replica on the store that falls behind.
+        draft.plan.cluster.stores = 3;
+        // Snapshots are wanted because a plan says so, not because a follower slept.
+        draft.plan.knobs.set(knobs::RAFT_LOG_GC_ENTRIES, 1_000_000);
+    }
+    match history {
+        Some("tikv-18030") => unreadable_statistics(&mut draft, &mut stream),
+        Some("tikv-2923") => collected_while_building(&mut draft, &mut stream),
+        Some("tikv-11746") => files_of_an_applied_snapshot(&mut draft, &mut stream),
+        Some("tikv-4716") => snapshot_before_flush(&mut draft, &mut stream),
+        Some("tikv-12618") => crash_between_engine_and_log(&mut draft, &mut stream),
+        _ => free(&mut draft, &mut stream),
+    }
+    if history.is_some() {
+        draft.company();
+    }
+    draft.plan
+}
+
+fn stores(draft: &Draft) -> Vec<Node> {
+    (1..=draft.plan.cluster.stores).map(Draft::store).collect()
+}
+
+fn point(node: &Node, site: &str, action: impl Into<String>) -> Action {
+    Action::Failpoint { node: node.clone(), site: Site::new(site), action: PointAction::new(action) }
+}
+
+/// A store misses what is written for a while, and the others drop their logs before it is back. Returns the store,
+/// and when it is back.
+fn fall_behind(draft: &mut Draft, stream: &mut Stream) -> (Node, Nanos) {
+    let victim = Draft::store(stream.range(1..=draft.plan.cluster.stores));
+    let from = Nanos::millis(stream.range(300..=900));
+    let away = Nanos::millis(stream.range(2_200..=3_000));
+    let back = Nanos(from.0 + away.0);
+    if stream.ratio(1, 2) {
+        draft.at(from, Action::Isolate { node: victim.clone(), lasting: Some(away) });
+    } else {
+        draft.at(from, Action::Bounce { node: victim.clone(), keep: Keep::Seeded, down: away });
+    }
+    // Long enough before for the command to be applied, and late enough for a new leader to be there.
+    let drop_at = Nanos(back.0 - Nanos::millis(stream.range(100..=400)).0);
+    for node in stores(draft).into_iter().filter(|node| *node != victim) {
+        draft.at(drop_at, Action::CompactLog { node, key: None });
+    }
+    (victim, back)
+}
+
+fn unreadable_statistics(draft: &mut Draft, stream: &mut Stream) {
+    let (victim, back) = fall_behind(draft, stream);
+    let from = Nanos(back.0 - Nanos::millis(100).0);
+    for node in stores(draft).into_iter().filter(|node| *node != victim) {
+        draft.at(from, Action::UnreadableStats { node, lasting: None });
+    }
+}
+
+fn collected_while_building(draft: &mut Draft, stream: &mut Stream) {
+    // The region behind all keys is idle, so that a second attempt asks for the same snapshot again.
+    draft.plan.knobs.set(knobs::SNAPSHOT_GC_TICK, Nanos::secs(3_600));
+    draft.plan.knobs.set(knobs::SNAPSHOT_GC_TIMEOUT, Nanos::millis(50));
+    let victim = Draft::store(stream.range(1..=draft.plan.cluster.stores));
+    draft.at(Nanos::millis(100), Action::Split { key: Key::new(IDLE_KEY) });
+    let slow = stream.range(500..=900);
+    for node in stores(draft) {
+        draft.at(Nanos::millis(700), point(&node, "snapshot-before-send", "1*return"));
+        draft.at(Nanos::millis(700), point(&node, "snapshot-after-listing", format!("sleep({slow}ms)")));
+    }
+    draft.at(Nanos::millis(stream.range(1_000..=1_500)), Action::RemovePeer {
+        key: Key::new(IDLE_KEY),
+        store: victim,
+    });
+    // The second attempt has found the files and not opened them yet.
+    let second = draft.on(On { nth: 2, ..on("snapshot-generating") }, Action::Note {});
+    for node in stores(draft) {
+        draft.after(second, Nanos::millis(stream.range(100..=400)), Action::GcSnapshots { node });
+    }
+}
+
+fn files_of_an_applied_snapshot(draft: &mut Draft, stream: &mut Stream) {
+    let (victim, _) = fall_behind(draft, stream);
+    draft.plan.knobs.set(knobs::SNAPSHOT_GC_TICK, Nanos::millis(stream.range(100..=500)));
+    if stream.ratio(1, 2) {
+        let wait = On { node: Some(victim.clone()), ..on("snapshot-collect-while-applying") };
+        let down = Nanos::millis(stream.range(50..=500));
+        draft.on(wait, Action::Bounce { node: victim, keep: Keep::Nothing, down });
+    }
+}
+
+fn snapshot_before_flush(draft: &mut Draft, stream: &mut Stream) {
+    // Writes and little else, so that entries wait whenever apply is slow.
+    draft.plan.workload.rate = stream.range(200..=400);
+    draft.plan.workload.mix = Mix { put: 80, batch: 10, read: 10, ..Mix { read_index: 0, follower_read: 0, cas: 0, delete: 0, scan: 0, ..Mix::default() } };
+    draft.plan.cluster.regions = stream.range(1..=2);
+    let (victim, back) = fall_behind(draft, stream);
+    let slow = stream.range(20..=60);
+    for node in stores(draft).into_iter().filter(|node| *node != victim) {
+        let from = Nanos(back.0 - Nanos::millis(50).0);
+        draft.at(from, point(&node, "before-apply", format!("sleep({slow}ms)")));
+    }
+}
+
+fn crash_between_engine_and_log(draft: &mut Draft, stream: &mut Stream) {
+    let (victim, _) = fall_behind(draft, stream);
+    let fields = [("state".to_owned(), FactValue::Text("applying".to_owned()))].into();
+    let wait = On { node: Some(victim.clone()), fields, ..on("region-state-written") };
+    let down = Nanos::millis(stream.range(50..=800));
+    draft.on(wait, Action::Bounce { node: victim, keep: Keep::Everything, down });
+}
+
+/// No history on purpose: the ingredients, each in or out.
+fn free(draft: &mut Draft, stream: &mut Stream) {
+    if stream.ratio(2, 3) && draft.plan.cluster.stores == 3 {
+        fall_behind(draft, stream);
+    }
+    let stores = stores(draft);
+    let last_ms = draft.plan.workload.lasting.0 / 1_000_000;
+    for _ in 0..stream.range(1..=6) {
+        let at = Nanos::millis(stream.range(200..=last_ms));
+        let node = stream.pick(&stores).expect("there are stores").clone();
+        let key = Key::new(format!("k{:04}", stream.below(draft.plan.workload.keys)));
+        let action = match stream.below(7) {
+            0 => Action::Compact { node },
+            1 => Action::Flush { node },
+            2 => Action::GcSnapshots { node },
+            3 => Action::CompactLog { node, key: None },
+            4 => Action::Split { key },
+            5 => Action::RemovePeer { key, store: node },
+            _ => Action::ComputeHash { key },
+        };
+        draft.at(at, action);
+    }
+    draft.free_faults();
+}

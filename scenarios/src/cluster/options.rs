@@ -1,0 +1,121 @@
+//! Knobs of a plan as settings of the room and of the processes in it. One line a knob; a knob that is read nowhere here
+//! does nothing, and a test refuses that.
+
+use node::{client, engine, pd, raftlog, store};
+use sim::{disk::DiskConfig, fabric::Link, latency::Latency};
+
+use super::PD_ADDRESS;
+use crate::plan::{
+    Knobs, Plan,
+    knobs::{self, Between},
+};
+
+fn latency(between: Between) -> Latency {
+    Latency::between(between.least.0, between.most.0)
+}
+
+/// How disks are.
+pub fn disk_config(knobs: &Knobs) -> DiskConfig {
+    DiskConfig {
+        names: latency(knobs.get(knobs::DISK_WRITE)),
+        read: latency(knobs.get(knobs::DISK_READ)),
+        write: latency(knobs.get(knobs::DISK_WRITE)),
+        sync: latency(knobs.get(knobs::DISK_SYNC)),
+        capacity_bytes: knobs.get(knobs::DISK_CAPACITY).0,
+    }
+}
+
+/// How links are.
+pub fn link(knobs: &Knobs) -> Link {
+    Link {
+        delay: latency(knobs.get(knobs::NET_DELAY)),
+        bytes_per_second: knobs.get(knobs::NET_CAPACITY).0,
+        clogged: false,
+        drop_per_million: knobs.get(knobs::NET_LOSS).as_ppm(),
+        duplicate_per_million: knobs.get(knobs::NET_DUPLICATE).as_ppm(),
+        reorder_per_million: knobs.get(knobs::NET_REORDER).as_ppm(),
+    }
+}
+
+fn engine(knobs: &Knobs) -> engine::Options {
+    engine::Options {
+        memtable_bytes: knobs.get(knobs::ENGINE_MEMTABLE).0 as usize,
+        level_zero_files: knobs.get(knobs::ENGINE_LEVEL0_TABLES) as usize,
+        level_zero_stall: 4 * knobs.get(knobs::ENGINE_LEVEL0_TABLES) as usize,
+        level_base_bytes: knobs.get(knobs::ENGINE_LEVEL1).0,
+        level_ratio: knobs.get(knobs::ENGINE_LEVEL_RATIO),
+        table_bytes: knobs.get(knobs::ENGINE_TABLE).0,
+        block_bytes: knobs.get(knobs::ENGINE_BLOCK).0 as usize,
+        ..engine::Options::default()
+    }
+}
+
+/// A store's settings; `wipes` is how often its disk was replaced, and each new disk has an address of its own.
+pub(super) fn store(plan: &Plan, name: &str, wipes: u64, release: &str) -> store::Options {
+    let knobs = &plan.knobs;
+    let host = if wipes == 0 { name.to_owned() } else { format!("{name}-{wipes}") };
+    let labels = if name.starts_with("tiflash") { vec![("engine".to_owned(), "tiflash".to_owned())] } else { Vec::new() };
+    store::Options {
+        address: format!("{host}:20160"),
+        pd: vec![PD_ADDRESS.to_owned()],
+        release: release.to_owned(),
+        labels,
+        engine: engine(knobs),
+        raftlog: raftlog::Options {
+            segment_bytes: knobs.get(knobs::RAFT_LOG_SEGMENT).0,
+            cache_bytes: knobs.get(knobs::RAFT_LOG_CACHE).0 as usize,
+            rewrite_bytes: knobs.get(knobs::RAFT_LOG_SEGMENT).0 / 8,
+            ..raftlog::Options::default()
+        },
+        snapshot: store::snapshot::Options {
+            age_limit: knobs.get(knobs::SNAPSHOT_GC_TIMEOUT).duration(),
+            gc_tick: knobs.get(knobs::SNAPSHOT_GC_TICK).duration(),
+            size_limit_bytes: knobs.get(knobs::SNAPSHOT_MAX_TOTAL).0,
+            chunk_bytes: knobs.get(knobs::SNAPSHOT_CHUNK).0 as usize,
+            ..store::snapshot::Options::default()
+        },
+        raft_base_tick: knobs.get(knobs::RAFT_TICK).duration(),
+        raft_election_timeout_ticks: knobs.get(knobs::RAFT_ELECTION_TICKS) as usize,
+        raft_heartbeat_ticks: knobs.get(knobs::RAFT_HEARTBEAT_TICKS) as usize,
+        raft_store_max_leader_lease: knobs.get(knobs::RAFT_LEASE).duration(),
+        raft_max_size_per_msg: knobs.get(knobs::RAFT_MESSAGE).0,
+        raft_max_inflight_msgs: knobs.get(knobs::RAFT_INFLIGHT) as usize,
+        raft_log_gc_tick: knobs.get(knobs::RAFT_LOG_GC_TICK).duration(),
+        raft_log_gc_count_limit: knobs.get(knobs::RAFT_LOG_GC_ENTRIES),
+        raft_log_gc_threshold: knobs.get(knobs::RAFT_LOG_GC_ENTRIES).div_ceil(4),
+        snap_gc_tick: knobs.get(knobs::SNAPSHOT_GC_TICK).duration(),
+        peer_stale_state_check: knobs.get(knobs::RAFT_STALE_PEER_TICK).duration(),
+        max_leader_missing: knobs.get(knobs::RAFT_STALE_PEER_TICK).duration(),
+        split_region_check_tick: knobs.get(knobs::REGION_SPLIT_TICK).duration(),
+        region_split_size: knobs.get(knobs::REGION_SPLIT_SIZE).0,
+        hibernate: knobs.get(knobs::RAFT_HIBERNATE),
+        pd_heartbeat_tick: knobs.get(knobs::PD_REGION_HEARTBEAT).duration(),
+        pd_store_heartbeat_tick: knobs.get(knobs::PD_STORE_HEARTBEAT).duration(),
+        ..store::Options::default()
+    }
+}
+
+/// The placement driver's settings.
+pub(super) fn placement(plan: &Plan, address: &str) -> pd::Options {
+    let knobs = &plan.knobs;
+    pd::Options {
+        replicas: knobs.get(knobs::PD_REPLICAS) as usize,
+        max_store_down: knobs.get(knobs::PD_STORE_DOWN).duration(),
+        store_disconnected: knobs.get(knobs::PD_STORE_DISCONNECTED).duration(),
+        operator_timeout: knobs.get(knobs::PD_OPERATOR_TIMEOUT).duration(),
+        tick: knobs.get(knobs::PD_TICK).duration(),
+        safe_point_retention: knobs.get(knobs::PD_SAFE_POINT_RETENTION).duration(),
+        safe_point_step: knobs.get(knobs::PD_SAFE_POINT_RETENTION).duration() / 4,
+        split_bytes: Some(knobs.get(knobs::REGION_SPLIT_SIZE).0),
+        ..pd::Options::new(address)
+    }
+}
+
+/// A client's settings.
+pub fn client_options(knobs: &Knobs) -> client::Options {
+    client::Options {
+        attempt: knobs.get(knobs::CLIENT_TIMEOUT).duration(),
+        deadline: knobs.get(knobs::CLIENT_DEADLINE).duration(),
+        ..client::Options::default()
+    }
+}

@@ -1,0 +1,258 @@
+//! The operator: what a plan asks of the cluster rather than does to it, and what the runner itself has to ask.
+//!
+//! A process of its own with a client of the store. Orders are carried out side by side, each with a deadline; one that
+//! the cluster refuses in the middle of chaos is part of the story, and is not tried for ever.
+//!
+//! Not here: stores' own chores (flush, compaction, collection), which are called on the store in its process.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use bytes::Bytes;
+use node::{
+    client::{Client, Error},
+    env::Env,
+    region::{Peer, Role},
+    wire::{
+        command::{ChangeKind, PeerChange},
+        kv::ReadBy,
+    },
+};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{
+    cluster::{Cluster, Live, OPERATOR, PD_ADDRESS, client_options},
+    plan::{Action, Key, Node},
+    workload::{self, Log},
+};
+
+/// What the operator can be asked to do.
+#[derive(Clone, Debug)]
+pub enum Order {
+    /// Splits at keys; those of one region in one command.
+    Split {
+        /// The first keys of the right halves.
+        keys: Vec<Bytes>,
+    },
+    /// Moves leadership of a key's region to the store that a process is.
+    Transfer {
+        /// The key.
+        key: Bytes,
+        /// The process.
+        to: String,
+    },
+    /// Adds a replica of a key's region.
+    AddPeer {
+        /// The key.
+        key: Bytes,
+        /// Where.
+        store: String,
+        /// Without a vote.
+        learner: bool,
+    },
+    /// Removes a replica of a key's region.
+    RemovePeer {
+        /// The key.
+        key: Bytes,
+        /// From where.
+        store: String,
+    },
+    /// All replicas of a key's region hash their content.
+    ComputeHash {
+        /// The key.
+        key: Bytes,
+    },
+    /// Drops the applied log of the region of a key, or of all regions that the store leads.
+    CompactLog {
+        /// The process.
+        node: String,
+        /// The key.
+        key: Option<Bytes>,
+    },
+    /// A chore of a store.
+    Chore {
+        /// The process.
+        node: String,
+        /// What it is to do.
+        chore: Chore,
+    },
+    /// Reads every key of the workload, and has every replica of every region hashed, which takes a write of each.
+    Probe,
+}
+
+/// What a store can be told to do for itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Chore {
+    /// Flush its memtables.
+    Flush,
+    /// Compact its tables.
+    Compact,
+    /// Collect idle snapshots.
+    CollectSnapshots,
+}
+
+/// The order that an action gives, if it gives one.
+pub(super) fn order(action: &Action) -> Option<Order> {
+    let key = |key: &Key| Bytes::copy_from_slice(key.as_str().as_bytes());
+    let name = |node: &Node| node.as_str().to_owned();
+    Some(match action {
+        Action::Split { key: at } => Order::Split { keys: vec![key(at)] },
+        Action::BatchSplit { keys } => Order::Split { keys: keys.0.iter().map(key).collect() },
+        Action::TransferLeader { key: of, to } => Order::Transfer { key: key(of), to: name(to) },
+        Action::AddPeer { key: of, store, learner } => {
+            Order::AddPeer { key: key(of), store: name(store), learner: *learner }
+        }
+        Action::RemovePeer { key: of, store } => Order::RemovePeer { key: key(of), store: name(store) },
+        Action::ComputeHash { key: of } => Order::ComputeHash { key: key(of) },
+        Action::CompactLog { node, key: of } => Order::CompactLog { node: name(node), key: of.as_ref().map(key) },
+        Action::Flush { node } => Order::Chore { node: name(node), chore: Chore::Flush },
+        Action::Compact { node } => Order::Chore { node: name(node), chore: Chore::Compact },
+        Action::GcSnapshots { node } => Order::Chore { node: name(node), chore: Chore::CollectSnapshots },
+        _ => return None,
+    })
+}
+
+type Answer = oneshot::Sender<Result<(), String>>;
+
+/// How the operator is reached.
+#[derive(Clone)]
+pub struct Orders(mpsc::UnboundedSender<(Order, Answer)>);
+
+impl Orders {
+    /// Starts the operator.
+    pub fn start(cluster: &Arc<Cluster>) -> Self {
+        let (sender, receiver) = mpsc::unbounded_channel::<(Order, Answer)>();
+        let receiver = Arc::new(parking_lot::Mutex::new(Some(receiver)));
+        let cluster_of_task = Arc::downgrade(cluster);
+        cluster.start_other(OPERATOR, move |handle, env| {
+            let (receiver, cluster) = (receiver.lock().take(), cluster_of_task.clone());
+            async move {
+                let Some(mut receiver) = receiver else { return };
+                while let Some((order, answer)) = receiver.recv().await {
+                    let Some(cluster) = cluster.upgrade() else { return };
+                    let (handle, env) = (handle.clone(), env.clone());
+                    handle.clone().spawn(async move {
+                        let done = Operator::new(cluster, handle, env).carry_out(order).await;
+                        // Nobody waits for the orders of a plan.
+                        let _ = answer.send(done);
+                    });
+                }
+            }
+        });
+        Self(sender)
+    }
+
+    /// Gives an order and goes on.
+    pub fn send(&self, order: Order) {
+        let (answer, _) = oneshot::channel();
+        // The operator lives as long as the room.
+        let _ = self.0.send((order, answer));
+    }
+
+    /// Gives an order and waits until it is carried out, or why it was not.
+    pub async fn carry_out(&self, order: Order) -> Result<(), String> {
+        let (answer, answered) = oneshot::channel();
+        self.0.send((order, answer)).map_err(|_| "the operator is gone".to_owned())?;
+        answered.await.unwrap_or_else(|_| Err("the operator is gone".to_owned()))
+    }
+}
+
+struct Operator {
+    cluster: Arc<Cluster>,
+    client: Client,
+    handle: sim::Handle,
+}
+
+impl Operator {
+    fn new(cluster: Arc<Cluster>, handle: sim::Handle, env: Env) -> Self {
+        let client = Client::new(&env, PD_ADDRESS, client_options(&cluster.plan().knobs));
+        Self { cluster, client, handle }
+    }
+
+    async fn carry_out(&self, order: Order) -> Result<(), String> {
+        let said = |error: Error| error.to_string();
+        match order {
+            Order::Split { keys } => self.client.split(keys).await.map(drop).map_err(said),
+            Order::Transfer { key, to } => {
+                let store = self.store(&to)?;
+                self.client.transfer_to_store(&key, store).await.map(drop).map_err(said)
+            }
+            Order::AddPeer { key, store, learner } => {
+                let store = self.store(&store)?;
+                let id = self.client.pd().alloc_ids(1).await.map_err(|error| error.to_string())?;
+                let (kind, role) =
+                    if learner { (ChangeKind::AddLearner, Role::Learner) } else { (ChangeKind::AddVoter, Role::Voter) };
+                let peer = Peer { id, store, role: role as i32 };
+                self.change(&key, PeerChange { kind: kind as i32, peer }).await
+            }
+            Order::RemovePeer { key, store } => {
+                let store = self.store(&store)?;
+                let regions = self.cluster.witness().with_rest(|rest| rest.regions());
+                let region = regions.into_iter().find(|region| region.contains(&key));
+                let peer = region.as_ref().and_then(|region| region.peer_on(store)).copied();
+                let peer = peer.ok_or_else(|| "no such replica".to_owned())?;
+                self.change(&key, PeerChange { kind: ChangeKind::Remove as i32, peer }).await
+            }
+            Order::ComputeHash { key } => self.client.compute_hash(&key).await.map(drop).map_err(said),
+            Order::CompactLog { node, key } => self.compact_log(&node, key).await,
+            Order::Chore { node, chore } => self.chore(&node, chore),
+            Order::Probe => self.probe().await,
+        }
+    }
+
+    fn store(&self, name: &str) -> Result<u64, String> {
+        let node = self.cluster.id(name).number() as u16;
+        let store = self.cluster.witness().with_rest(|rest| rest.store_of(node));
+        store.ok_or_else(|| format!("{name} has not started yet"))
+    }
+
+    async fn change(&self, key: &Bytes, change: PeerChange) -> Result<(), String> {
+        self.client.change_peers(key, vec![change]).await.map(drop).map_err(|error| error.to_string())
+    }
+
+    async fn compact_log(&self, node: &str, key: Option<Bytes>) -> Result<(), String> {
+        let id = self.cluster.id(node).number() as u16;
+        let led = self.cluster.witness().with_rest(|rest| {
+            let regions = rest.regions();
+            let led = regions.into_iter().filter(|region| rest.leader(region.id) == Some(id));
+            led.filter(|region| key.as_ref().is_none_or(|key| region.contains(key))).collect::<Vec<_>>()
+        });
+        for region in led {
+            self.client.compact_log(&region.start).await.map_err(|error| error.to_string())?;
+        }
+        Ok(())
+    }
+
+    /// Begins a chore in the store's own process; it ends with the process.
+    fn chore(&self, node: &str, chore: Chore) -> Result<(), String> {
+        let Some(Live { handle, chores: Some(chores), .. }) = self.cluster.member(node).live() else {
+            return Err(format!("{node} is down"));
+        };
+        handle.spawn(async move {
+            // A chore that fails leaves a failed store behind, which states so itself.
+            let failed = match chore {
+                Chore::Flush => chores.flush().await.is_err(),
+                Chore::Compact => chores.compact().await.is_err(),
+                Chore::CollectSnapshots => chores.collect_snapshots().await.is_err(),
+            };
+            tracing::debug!(?chore, failed, "chore ended");
+        });
+        Ok(())
+    }
+
+    async fn probe(&self) -> Result<(), String> {
+        let plan = self.cluster.plan().clone();
+        let witness = self.cluster.witness().clone();
+        let client = u32::try_from(plan.workload.clients + 1).unwrap_or(u32::MAX);
+        let mut log = Log { handle: self.handle.clone(), witness, client, next: 0 };
+        let mut known = BTreeMap::new();
+        for key in workload::keys(&plan.workload) {
+            if !workload::get(&self.client, key.clone(), ReadBy::ReadIndex, &mut log, &mut known).await {
+                return Err(format!("{} cannot be read", String::from_utf8_lossy(&key)));
+            }
+        }
+        for region in self.cluster.witness().with_rest(|rest| rest.regions()) {
+            self.client.compute_hash(&region.start).await.map_err(|error| error.to_string())?;
+        }
+        Ok(())
+    }
+}

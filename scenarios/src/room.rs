@@ -1,0 +1,37 @@
+//! `sim` as what `node` asks for: the only folder that knows both.
+//!
+//! One file a trait of [`node::env`]. Each adapter is thin: it changes the shape of a call, never its meaning, so that
+//! what a check sees in a run is what the room did. Facts go two ways: their hash into the room's trace, themselves to
+//! the [`Witness`](crate::witness::Witness).
+
+mod clock;
+mod disk;
+mod facts;
+mod io_stats;
+mod net;
+mod points;
+mod rng;
+mod spawn;
+
+use std::sync::Arc;
+
+use node::env::Env;
+
+use crate::witness::Witness;
+
+pub use io_stats::StatsFault;
+pub use points::{catalog, sites};
+
+/// What one incarnation of a process of the room may touch, as a node asks for it.
+pub fn env(handle: &sim::Handle, witness: &Arc<Witness>, stats: &StatsFault, defects: &[String]) -> Env {
+    Env {
+        clock: Arc::new(clock::RoomClock(handle.clock())),
+        disk: Arc::new(disk::RoomDisk::new(handle.disk())),
+        net: Arc::new(net::RoomNet(handle.net())),
+        spawn: Arc::new(spawn::RoomSpawn(handle.clone())),
+        rng: Arc::new(rng::RoomRng::new(handle.stream("env"))),
+        io_stats: Arc::new(io_stats::RoomIoStats { disk: handle.disk(), fault: stats.clone() }),
+        facts: Arc::new(facts::RoomFacts::new(handle.clone(), witness.clone())),
+        points: points::switchboard(handle, witness, defects),
+    }
+}

@@ -1,0 +1,169 @@
+//! Orders of events that a single fact cannot tell, as triggers.
+//!
+//! One row of the table each. An order is a small machine over events; it keeps no more than it needs to see the next.
+
+use std::collections::BTreeMap;
+
+use node::{
+    fact::Fact,
+    raftlog::fact as raftlog,
+    region::RegionId,
+    store::fact::{raft, region, snapshot},
+};
+
+use crate::event::{Body, Event, NodeId, RoomEvent};
+
+/// Recognises one order of events.
+pub trait Order: Send {
+    /// Takes an event in; true each time the order is complete.
+    fn on(&mut self, event: &Event) -> bool;
+}
+
+/// A row of the table.
+pub struct OrderEntry {
+    /// The trigger's name, as plans write it.
+    pub name: &'static str,
+    /// What came about, in a sentence.
+    pub doc: &'static str,
+    /// Makes one for a run.
+    pub make: fn() -> Box<dyn Order>,
+}
+
+/// Every order.
+pub const ORDERS: &[OrderEntry] = &[
+    OrderEntry {
+        name: "restarted-while-applying-a-snapshot",
+        doc: "A store came back whose engine says that a snapshot is being applied and whose raft log does not know it.",
+        make: || Box::new(RestartedWhileApplying::default()),
+    },
+    OrderEntry {
+        name: "collection-wanted-while-building",
+        doc: "The collector's rule let a snapshot go while the region worker was about to use its files again.",
+        make: || Box::new(WantedWhileBuilding::default()),
+    },
+    OrderEntry {
+        name: "restarted-store-asked-to-vote-early",
+        doc: "A store that had restarted less than an election timeout ago was asked for its vote, while a leader held a lease.",
+        make: || Box::new(AskedToVoteEarly::default()),
+    },
+    OrderEntry {
+        name: "fresh-append-acknowledged",
+        doc: "An append was acknowledged that had been written since the store started.",
+        make: || Box::new(FreshAppend::default()),
+    },
+];
+
+/// At a restart, the log's last index per region; a region that is recovered as applying beyond what its log begins with.
+#[derive(Default)]
+struct RestartedWhileApplying {
+    logs: BTreeMap<(NodeId, RegionId), u64>,
+}
+
+impl Order for RestartedWhileApplying {
+    fn on(&mut self, event: &Event) -> bool {
+        match &event.body {
+            Body::Room(RoomEvent::ProcessStarted { .. }) => {
+                self.logs.retain(|(node, _), _| *node != event.node);
+                false
+            }
+            Body::Node(Fact::RaftLog(raftlog::Fact::Recovered { region, first, .. })) => {
+                self.logs.insert((event.node, *region), *first);
+                false
+            }
+            Body::Node(Fact::Region(region::Fact::StateRecovered { region, state, index, .. })) => {
+                state.as_str() == "applying"
+                    && self.logs.get(&(event.node, region.id)).is_none_or(|first| *first != index + 1)
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Builds under way, by node and snapshot.
+#[derive(Default)]
+struct WantedWhileBuilding {
+    building: BTreeMap<NodeId, (RegionId, u64, u64)>,
+}
+
+impl Order for WantedWhileBuilding {
+    fn on(&mut self, event: &Event) -> bool {
+        let Body::Node(Fact::Snapshot(fact)) = &event.body else { return false };
+        match fact {
+            snapshot::Fact::Generating { region, term, index, .. } => {
+                self.building.insert(event.node, (*region, *term, *index));
+                false
+            }
+            snapshot::Fact::Generated { .. } | snapshot::Fact::GenerateFailed { .. } => {
+                self.building.remove(&event.node);
+                false
+            }
+            snapshot::Fact::CollectWanted { region, term, index, .. } => {
+                self.building.get(&event.node) == Some(&(*region, *term, *index))
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Leases as stated, and votes asked for by a peer that campaigns against the leader of one.
+#[derive(Default)]
+struct AskedToVoteEarly {
+    leases: BTreeMap<RegionId, (NodeId, u64)>,
+    started_ns: BTreeMap<NodeId, u64>,
+}
+
+impl Order for AskedToVoteEarly {
+    fn on(&mut self, event: &Event) -> bool {
+        match &event.body {
+            Body::Room(RoomEvent::ProcessStarted { .. }) => {
+                self.started_ns.insert(event.node, event.time_ns);
+                self.leases.retain(|_, (node, _)| *node != event.node);
+                false
+            }
+            Body::Node(Fact::Raft(raft::Fact::LeaseRenewed { region, from, until, .. })) => {
+                let lasts_ns = until.0.saturating_sub(from.0);
+                self.leases.insert(*region, (event.node, event.time_ns + lasts_ns));
+                false
+            }
+            Body::Node(Fact::Raft(raft::Fact::LeaseRevoked { region, .. })) => {
+                self.leases.remove(region);
+                false
+            }
+            Body::Node(Fact::Raft(raft::Fact::VoteAsked { region, embargo, .. })) => {
+                *embargo
+                    && self
+                        .leases
+                        .get(region)
+                        .is_some_and(|(node, until_ns)| *node != event.node && event.time_ns < *until_ns)
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Appends written by each node's current incarnation.
+#[derive(Default)]
+struct FreshAppend {
+    written: BTreeMap<(NodeId, RegionId), u64>,
+}
+
+impl Order for FreshAppend {
+    fn on(&mut self, event: &Event) -> bool {
+        match &event.body {
+            Body::Room(RoomEvent::ProcessExited { .. }) => {
+                self.written.retain(|(node, _), _| *node != event.node);
+                false
+            }
+            Body::Node(Fact::RaftLog(raftlog::Fact::Appended { region, marks, .. })) => {
+                if let Some(last) = marks.0.last() {
+                    self.written.insert((event.node, *region), last.index);
+                }
+                false
+            }
+            Body::Node(Fact::Raft(raft::Fact::Acknowledged { region, index, .. })) => {
+                self.written.get(&(event.node, *region)).is_some_and(|last| index <= last)
+            }
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,309 @@
+//! The witness of a run: turns what nodes, room and clients state into events, and takes each event round.
+//!
+//! An event goes to the checks, to the triggers that arm a run, to the steps of the plan that wait for a fact, and to
+//! the judge of rest. The first violation freezes what is shown of the run. Steps that a fact sets off take effect before
+//! the call that stated the fact returns, with nothing of the witness locked, since they state events of their own.
+//!
+//! Not here: what a step does (`nemesis`), and what the room's steps are to a check (`witness/translate`).
+
+mod arm;
+mod ring;
+mod translate;
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, OnceLock, Weak},
+};
+
+use node::fact::{Fact, Feed};
+use parking_lot::Mutex;
+use sim::{ProcessId, Step, trace::Mixer};
+use tokio::sync::Notify;
+
+pub use arm::Arm;
+
+use crate::{
+    check::{Checks, Violation},
+    event::{Body, ClientEvent, Event, Header, NodeId, Outcome, RoomEvent, schema},
+    rest::Rest,
+    trigger::Triggers,
+};
+
+use self::ring::Ring;
+
+/// Carries out the step of the plan with this position.
+pub trait Fire: Send + Sync {
+    /// The step's fact was stated.
+    fn fire(&self, step: usize);
+}
+
+/// Hears everything in one run.
+pub struct Witness {
+    inner: Mutex<Inner>,
+    fire: OnceLock<Weak<dyn Fire>>,
+    accused: Notify,
+    /// Whether steps of the trace are to carry what facts say, for printing.
+    pub detailed: bool,
+}
+
+struct Inner {
+    seq: u64,
+    step: u64,
+    time_ns: u64,
+    last: (ProcessId, u32),
+    checks: Checks,
+    triggers: Triggers,
+    arms: Vec<Arm>,
+    rest: Rest,
+    ring: Ring,
+    violation: Option<Accusation>,
+    operations: u64,
+    faults: BTreeMap<String, u64>,
+    record: Option<Vec<u8>>,
+}
+
+/// A violation and where in the trace it showed.
+#[derive(Clone, Debug)]
+pub struct Accusation {
+    /// What the check says.
+    pub violation: Violation,
+    /// The step of the trace.
+    pub step: u64,
+    /// True time.
+    pub time_ns: u64,
+}
+
+/// What a witness saw, at the end of a run.
+pub struct Testimony {
+    /// The first violation.
+    pub accusation: Option<Accusation>,
+    /// How often each trigger of the plan was reached.
+    pub triggers: Vec<(String, u64)>,
+    /// Events that went round.
+    pub events: u64,
+    /// Checks that judged at least once.
+    pub checks_reached: Vec<String>,
+    /// Client operations that were answered.
+    pub operations: u64,
+    /// How often each kind of fault took effect.
+    pub faults: BTreeMap<String, u64>,
+    /// The last events, for people.
+    pub last_events: Vec<String>,
+    /// The history as text, if it was asked for.
+    pub record: Option<Vec<u8>>,
+}
+
+impl Witness {
+    /// A witness for these checks, triggers and waiting steps; `record` keeps the history as text, `detailed` has the
+    /// trace carry what facts say.
+    pub fn new(
+        header: &Header,
+        checks: Checks,
+        triggers: Triggers,
+        arms: Vec<Arm>,
+        record: bool,
+        detailed: bool,
+    ) -> Arc<Self> {
+        let record = record.then(|| {
+            let mut bytes = Vec::new();
+            schema::write_header(header, &mut bytes).expect("writing to memory does not fail");
+            bytes
+        });
+        Arc::new(Self {
+            inner: Mutex::new(Inner {
+                seq: 0,
+                step: 0,
+                time_ns: 0,
+                last: (ProcessId::ROOM, 0),
+                checks,
+                triggers,
+                arms,
+                rest: Rest::new(header),
+                ring: Ring::new(header.nodes.clone()),
+                violation: None,
+                operations: 0,
+                faults: BTreeMap::new(),
+                record,
+            }),
+            fire: OnceLock::new(),
+            accused: Notify::new(),
+            detailed,
+        })
+    }
+
+    /// Who carries out the steps that wait for facts.
+    pub fn set_fire(&self, fire: Weak<dyn Fire>) {
+        assert!(self.fire.set(fire).is_ok(), "a run has one nemesis");
+    }
+
+    /// A node's fact, which the room has just numbered.
+    pub fn node(&self, process: ProcessId, incarnation: u32, fact: Fact) {
+        self.take(process, incarnation, Body::Node(fact));
+    }
+
+    /// A client's step, which the room has just numbered.
+    pub fn client(&self, process: ProcessId, incarnation: u32, event: ClientEvent) {
+        self.take(process, incarnation, Body::Client(event));
+    }
+
+    /// What the runner itself states about the room.
+    pub fn room(&self, process: ProcessId, incarnation: u32, event: RoomEvent) {
+        self.take(process, incarnation, Body::Room(event));
+    }
+
+    /// A fault of this kind took effect.
+    pub fn fault(&self, kind: &str) {
+        let mut inner = self.inner.lock();
+        match inner.faults.get_mut(kind) {
+            Some(count) => *count += 1,
+            None => drop(inner.faults.insert(kind.to_owned(), 1)),
+        }
+    }
+
+    /// A failpoint fired.
+    pub fn point_fired(&self, _process: ProcessId, site: &'static failpoints::Site) {
+        self.fault(site.name());
+    }
+
+    /// Chaos begins: arms the steps that come after no other.
+    pub fn begin(&self, now_ns: u64) {
+        self.inner.lock().arms.iter_mut().for_each(|arm| arm.begin(now_ns));
+    }
+
+    /// Arms the steps that waited for step `position` to take effect, at true time `now_ns`.
+    pub fn arm_after(&self, position: usize, now_ns: u64) {
+        self.inner.lock().arms.iter_mut().for_each(|arm| arm.earlier_step_done(position, now_ns));
+    }
+
+    /// Whether a step still waits for its fact and may get it.
+    pub fn is_waiting(&self, now_ns: u64) -> bool {
+        self.inner.lock().arms.iter().any(|arm| arm.is_waiting(now_ns))
+    }
+
+    /// Whether a check has accused.
+    pub fn is_accused(&self) -> bool {
+        self.inner.lock().violation.is_some()
+    }
+
+    /// Completes when a check accuses.
+    pub async fn accused(&self) {
+        loop {
+            let notified = self.accused.notified();
+            if self.is_accused() {
+                return;
+            }
+            notified.await;
+        }
+    }
+
+    /// Looks at what is known of regions, peers and leaders.
+    pub fn with_rest<T>(&self, look: impl FnOnce(&mut Rest) -> T) -> T {
+        look(&mut self.inner.lock().rest)
+    }
+
+    /// Judges what can only be judged at the end.
+    pub fn finish(&self) {
+        let mut inner = self.inner.lock();
+        let inner = &mut *inner;
+        if inner.violation.is_none()
+            && let Some(violation) = inner.checks.finish().cloned()
+        {
+            inner.violation = Some(Accusation { violation, step: inner.step, time_ns: inner.time_ns });
+        }
+    }
+
+    /// Everything that is to be known of the run.
+    pub fn testimony(&self) -> Testimony {
+        let mut inner = self.inner.lock();
+        let reached = inner.checks.tallies().into_iter().filter(|tally| tally.reached > 0);
+        Testimony {
+            accusation: inner.violation.clone(),
+            triggers: inner.triggers.counts(),
+            events: inner.seq,
+            checks_reached: reached.map(|tally| tally.check).collect(),
+            operations: inner.operations,
+            faults: inner.faults.clone(),
+            last_events: inner.ring.lines(),
+            record: inner.record.take(),
+        }
+    }
+
+    fn take(&self, process: ProcessId, incarnation: u32, body: Body) {
+        let mut fired = Vec::new();
+        {
+            let mut inner = self.inner.lock();
+            let inner = &mut *inner;
+            if inner.violation.is_some() {
+                return;
+            }
+            inner.seq += 1;
+            let node = NodeId::try_from(process.number()).unwrap_or(0);
+            let event = Event { seq: inner.seq, time_ns: inner.time_ns, node, incarnation, body };
+            if let Some(record) = &mut inner.record {
+                schema::write_event(&event, record).expect("writing to memory does not fail");
+            }
+            match &event.body {
+                Body::Node(fact) => {
+                    for arm in &mut inner.arms {
+                        if arm.hears(node, fact, inner.time_ns) {
+                            fired.push(arm.position());
+                        }
+                    }
+                }
+                Body::Client(ClientEvent::Returned { outcome, .. }) => {
+                    inner.operations += u64::from(!matches!(outcome, Outcome::Failed { .. } | Outcome::Unknown));
+                }
+                _ => {}
+            }
+            inner.triggers.on(&event);
+            inner.rest.on(&event);
+            if let Some(violation) = inner.checks.on(&event) {
+                inner.violation =
+                    Some(Accusation { violation: violation.clone(), step: inner.step, time_ns: inner.time_ns });
+                self.accused.notify_waiters();
+            }
+            inner.ring.push(inner.step, event);
+        }
+        if let Some(nemesis) = self.fire.get().and_then(Weak::upgrade) {
+            fired.into_iter().for_each(|step| nemesis.fire(step));
+        }
+    }
+}
+
+impl sim::Observer for Witness {
+    fn observe(&self, step: &Step) {
+        {
+            let mut inner = self.inner.lock();
+            inner.step = step.number;
+            inner.time_ns = step.true_ns;
+            inner.last = (step.process, step.incarnation);
+        }
+        if let Some(fault) = translate::fault(step) {
+            self.fault(fault);
+        }
+        if let Some(event) = translate::room_event(step) {
+            self.take(step.process, step.incarnation, Body::Room(event));
+        }
+    }
+}
+
+/// A content hash for the room's trace.
+#[derive(Default)]
+pub struct ContentHash(Mixer);
+
+impl ContentHash {
+    /// The hash so far.
+    pub fn value(&self) -> u64 {
+        self.0.value()
+    }
+}
+
+impl Feed for ContentHash {
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.0.bytes(bytes);
+    }
+
+    fn number(&mut self, number: u64) {
+        self.0.word(number);
+    }
+}
