@@ -226,7 +226,7 @@ impl Store {
         });
         env.spawn("snapshot-collect", snapshot::collect::run(manager.clone(), view.clone()));
         collect::spawn(&env, &options, &mailbox, &raftlog, store);
-        heartbeats::spawn(&env, &options, &mailbox, &engine, &pd, &manager, store);
+        heartbeats::spawn(&env, &options, &mailbox, &engine, &pd, (&manager, &view), store);
         let chores = Chores { engine: engine.clone(), manager, view, mailbox };
         Ok(Store { env, id: store, engine, raftlog, chores, server: Some(server), ended })
     }

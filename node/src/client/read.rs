@@ -36,13 +36,7 @@ impl Client {
 
     /// The first `limit` keys with a value from `start` up to and without `end` (empty: to the end), as far as one
     /// region goes: one consistent read.
-    pub async fn scan_region(
-        &self,
-        start: Bytes,
-        end: Bytes,
-        limit: u64,
-        by: ReadBy,
-    ) -> Result<RegionScan, Error> {
+    pub async fn scan_region(&self, start: Bytes, end: Bytes, limit: u64, by: ReadBy) -> Result<RegionScan, Error> {
         let ask = |region: &Region| {
             let beyond = end.is_empty() || (!region.end.is_empty() && region.end < end);
             let end = if beyond { region.end.clone() } else { end.clone() };

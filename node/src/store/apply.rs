@@ -235,10 +235,17 @@ pub async fn run(shared: Shared, mut tasks: mpsc::UnboundedReceiver<Task>) {
         point!(apply.shared.env.points, site::BEFORE_APPLY).await;
         for task in queue.drain(..) {
             if let Err(error) = apply.handle(task).await {
+                if matches!(error, crate::engine::Error::Stopped) {
+                    return;
+                }
                 return super::fail(&apply.shared.env, apply.shared.store, &format!("applying: {error}"));
             }
         }
         if let Err(error) = apply.flush().await {
+            // The store stops in good order: what is not written is applied again after the next start.
+            if matches!(error, crate::engine::Error::Stopped) {
+                return;
+            }
             return super::fail(&apply.shared.env, apply.shared.store, &format!("writing applied entries: {error}"));
         }
     }

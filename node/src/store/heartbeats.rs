@@ -8,6 +8,7 @@ use super::{
     fact::lifecycle::Fact,
     mail::{Mail, Mailbox},
     options::Options,
+    raft_loop::View,
     snapshot::Manager,
 };
 use crate::{engine::Engine, env::Env, fact::Text, pd::Client, region::StoreId, wire::placement::StoreHeartbeat};
@@ -19,16 +20,16 @@ pub(super) fn spawn(
     mailbox: &Mailbox,
     engine: &Engine,
     pd: &Client,
-    manager: &Manager,
+    (manager, view): (&Manager, &Arc<View>),
     store: StoreId,
 ) {
     let (env, mailbox, pd, pause) = (env.clone(), mailbox.clone(), pd.clone(), options.pd_store_heartbeat_tick);
-    let (engine, manager) = (engine.clone(), manager.clone());
+    let (engine, manager, view) = (engine.clone(), manager.clone(), view.clone());
     env.clone().spawn("store-heartbeat", async move {
         loop {
             let heartbeat = StoreHeartbeat {
                 store,
-                regions: 0,
+                regions: view.count(),
                 used_bytes: manager.total_bytes(),
                 snapshots: 0,
                 is_busy: engine.failed().is_some(),

@@ -81,6 +81,9 @@ pub async fn run(
         if !states.is_empty()
             && let Err(error) = engine.write(states, true).await
         {
+            if matches!(error, crate::engine::Error::Stopped) {
+                return;
+            }
             return super::fail(&env, store, &format!("writing region states: {error}"));
         }
         point!(env.points, site::BETWEEN_ENGINE_AND_LOG).await;

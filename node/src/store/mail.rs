@@ -57,7 +57,7 @@ pub enum Mail {
         /// Whether all of it arrived.
         arrived: bool,
     },
-    /// A snapshot's content is in the engine.
+    /// A snapshot's content is in the engine, or never will be: the peer is being removed.
     SnapshotApplied {
         /// The region.
         region: RegionId,

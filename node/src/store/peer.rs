@@ -5,10 +5,11 @@
 //! no I/O and never waits.
 //!
 //! Its duties stand in files of their own: [`log`] (what raft-rs reads), [`lease`], [`read_index`], [`membership`],
-//! [`split`], `ready` (what comes out of raft-rs), `sleep` (hibernation), `requests` (what clients ask).
+//! [`split`], `ready` (what comes out of raft-rs), `followers`, `sleep` (hibernation), `requests` (what clients ask).
 //!
 //! Not here: which peers a store has, and the two region maps: the raft loop owns those.
 
+mod followers;
 pub mod lease;
 pub mod log;
 pub mod membership;
@@ -97,6 +98,8 @@ pub struct Peer {
     pub inbox: VecDeque<Mail>,
     /// The peer takes no further mail and waits for apply to let it go.
     pub closing: Option<&'static str>,
+    /// Whether apply has let the closing peer go.
+    pub let_go: bool,
     /// A snapshot that replaces the peer's data.
     pub applying: Option<Applying>,
     /// How far apply is, as written.
@@ -132,6 +135,8 @@ pub struct Peer {
     reads: Reads,
     embargo: Option<Instant>,
     sleep: sleep::Sleep,
+    /// For a leader: how many followers waited for what the log has lost.
+    pending: usize,
     /// For a leader: followers from which nothing came since then.
     silent: BTreeMap<PeerId, Instant>,
     /// Where peers live that wrote before this one knew its region.
@@ -166,6 +171,7 @@ impl Peer {
             instance: turn.next_instance(),
             inbox: VecDeque::new(),
             closing: None,
+            let_go: false,
             applying: None,
             state,
             born: Epoch::default(),
@@ -189,6 +195,7 @@ impl Peer {
             reads: Reads::new(turn.env.rng.next_u64() >> 8),
             embargo,
             sleep: sleep::Sleep::default(),
+            pending: 0,
             silent: BTreeMap::new(),
             strangers: BTreeMap::new(),
             raw,
@@ -339,6 +346,7 @@ impl Peer {
             self.leaderless = None;
         }
         self.listen(turn);
+        self.note_pending(turn);
         let patience = turn.options.election_timeout_min();
         let before = Instant(turn.now.0.saturating_sub(patience.as_nanos() as u64));
         for read in self.reads.take_lost(before) {
@@ -348,21 +356,6 @@ impl Peer {
             self.leave_joint(turn);
         }
         self.tick_sleep(turn);
-    }
-
-    /// Notes followers that have fallen silent.
-    fn listen(&mut self, turn: &Turn) {
-        if !self.is_leader() {
-            self.silent.clear();
-            return;
-        }
-        self.silent.retain(|id, _| self.region.peer(*id).is_some());
-        for peer in &self.region.peers {
-            if peer.id != self.me.id {
-                // Every message takes its sender out again.
-                self.silent.entry(peer.id).or_insert(turn.now);
-            }
-        }
     }
 
     /// A ready is durable.
@@ -456,24 +449,6 @@ impl Peer {
     pub fn on_sent(&mut self, to: PeerId, arrived: bool) {
         let status = if arrived { raft::SnapshotStatus::Finish } else { raft::SnapshotStatus::Failure };
         self.raw.report_snapshot(to, status);
-    }
-
-    /// Peers not heard from, with for how many milliseconds at least, and peers that wait for what the log has lost.
-    pub fn followers(&self, turn: &Turn) -> (Vec<(PeerId, u64)>, Vec<PeerId>) {
-        let (mut down, mut pending) = (Vec::new(), Vec::new());
-        for peer in &self.region.peers {
-            let Some(progress) = self.raw.raft.prs().get(peer.id).filter(|_| peer.id != self.me.id) else { continue };
-            if let Some(since) = self.silent.get(&peer.id) {
-                let silence = turn.now.since(*since);
-                if silence >= 2 * turn.options.election_timeout_min() {
-                    down.push((peer.id, silence.as_millis() as u64));
-                }
-            }
-            if progress.matched <= self.log().truncated().0 {
-                pending.push(peer.id);
-            }
-        }
-        (down, pending)
     }
 
     /// A store could not be reached.

@@ -10,47 +10,43 @@
 //! Not here: what a peer does with its mail; what is done on the loop's behalf (`effects`).
 
 mod effects;
+mod events;
 mod lifecycle;
+mod ranges;
 
 pub use lifecycle::Found;
+use ranges::End;
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    ops::Bound,
     sync::Arc,
 };
 
-use bytes::Bytes;
-use failpoints::{defect, point};
+use failpoints::point;
 use futures::future::{Either, select};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 use super::{
     apply::{self, Registry},
-    fact::{raft, region},
+    fact::raft,
     log_writer::LogTask,
-    mail::{Applied, Event, Mail, Round, Written},
+    mail::{Mail, Round, Written},
     peer::Peer,
     raft_client::RaftClient,
     region_worker::RegionWorker,
-    service::{Answer, Served, refusal, region_not_found},
+    service::{Served, refusal, region_not_found},
     site,
     snapshot::{self, Key, collect::PeerState},
-    turn::{Turn, Wish},
+    turn::Turn,
 };
 use crate::{
-    defects,
     engine::Engine,
     env::BoxFuture,
     pd,
     raftlog::RaftLog,
     region::{PeerId, Region, RegionId},
-    wire::{
-        kv::{Ask, Reason, Request},
-        peer::PeerMessage,
-        placement::{Next, Step},
-    },
+    wire::{kv::Reason, peer::PeerMessage},
 };
 
 /// Everything that the loop reaches.
@@ -85,6 +81,13 @@ pub struct Reach {
 #[derive(Debug, Default)]
 pub struct View(Mutex<BTreeMap<RegionId, PeerState>>);
 
+impl View {
+    /// How many peers there are.
+    pub fn count(&self) -> u64 {
+        self.0.lock().len() as u64
+    }
+}
+
 impl snapshot::collect::PeerView for View {
     fn state(&self, region: RegionId) -> Option<PeerState> {
         self.0.lock().get(&region).copied()
@@ -109,17 +112,6 @@ pub struct RaftLoop {
     tick: Option<BoxFuture<'static, ()>>,
     stopping: bool,
     safe_point: u64,
-}
-
-/// A range's end as a map key: the end of all keys is behind every key.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum End {
-    Key(Bytes),
-    Last,
-}
-
-fn end_of(region: &Region) -> End {
-    if region.end.is_empty() { End::Last } else { End::Key(region.end.clone()) }
 }
 
 impl RaftLoop {
@@ -324,13 +316,18 @@ impl RaftLoop {
         let Some(peer) = self.peers.get_mut(&id) else { return self.undeliverable(mail) };
         let turn = &mut self.turn;
         if peer.closing.is_some() {
-            if let Mail::Applied(all) = &mail {
-                if all.iter().any(|applied| applied.closed && applied.peer == peer.me.id) {
-                    self.bury(id);
+            match &mail {
+                Mail::Applied(all) => {
+                    peer.let_go |= all.iter().any(|applied| applied.closed && applied.peer == peer.me.id);
                 }
-                return;
+                Mail::SnapshotApplied { peer: named, .. } if *named == peer.me.id => peer.applying = None,
+                _ => return self.undeliverable(mail),
             }
-            return self.undeliverable(mail);
+            // The region worker writes the state too: the tombstone comes after it.
+            if peer.let_go && !peer.applying.as_ref().is_some_and(|applying| applying.scheduled) {
+                self.bury(id);
+            }
+            return;
         }
         let mine = |named: PeerId| named == peer.me.id;
         match mail {
@@ -398,167 +395,6 @@ impl RaftLoop {
         }
     }
 
-    /// Whether another region's range on this store, or one that is arriving, shares a key with this one.
-    fn overlaps(&self, region: &Region) -> bool {
-        let from = (Bound::Excluded(End::Key(region.start.clone())), Bound::Unbounded);
-        for (_, id) in self.ranges.range(from) {
-            if let Some(peer) = self.peers.get(id)
-                && *id != region.id
-            {
-                if peer.region.overlaps(region) {
-                    return true;
-                }
-                if end_of(region) <= End::Key(peer.region.start.clone()) {
-                    break;
-                }
-            }
-        }
-        self.arriving.iter().any(|(id, other)| *id != region.id && other.overlaps(region))
-    }
-
-    fn on_applied(&mut self, id: RegionId, applied: Applied) {
-        let Some(peer) = self.peers.get_mut(&id) else { return };
-        if applied.peer != peer.me.id || applied.closed {
-            return;
-        }
-        for event in applied.events {
-            let Some(peer) = self.peers.get_mut(&id) else { return };
-            match event {
-                Event::AdminEnded(index) => peer.admin_ended(index),
-                Event::CompactLog(index, term) => {
-                    peer.compact(&mut self.turn, index, term);
-                    self.look(id);
-                }
-                Event::ConfChanged { index, change, region } => self.on_conf_changed(id, index, &change, region),
-                Event::Split { index, parent, children, state } => self.on_split(id, index, parent, children, state),
-                Event::Hashed { index, digest } => peer.verify_hash(&mut self.turn, index, digest.0),
-            }
-        }
-        if let Some(peer) = self.peers.get_mut(&id)
-            && peer.closing.is_none()
-        {
-            peer.on_applied(&mut self.turn, applied.state, applied.bytes, applied.keys);
-        }
-    }
-
-    fn on_conf_changed(&mut self, id: RegionId, index: u64, change: &::raft::eraftpb::ConfChangeV2, region: Region) {
-        let peer = self.peers.get_mut(&id).expect("the caller has just found it");
-        peer.on_conf_changed(change);
-        let removed = region.peer(peer.me.id).is_none();
-        let region = Arc::new(region);
-        peer.set_region(region.clone());
-        let (me, leads) = (peer.me.id, peer.is_leader());
-        self.turn.env.state(region::Fact::Changed { region, peer: me, reason: "conf-change".into(), index });
-        if removed {
-            self.destroy(id, "removed");
-        } else if leads {
-            self.turn.wishes.push(Wish::Report(id));
-        }
-    }
-
-    fn on_split(
-        &mut self,
-        id: RegionId,
-        index: u64,
-        parent: Region,
-        children: Vec<(Region, bool)>,
-        state: super::state::ApplyState,
-    ) {
-        let peer = self.peers.get_mut(&id).expect("the caller has just found it");
-        let (leads, me, source) = (peer.is_leader(), peer.me.id, id);
-        let parent = Arc::new(parent);
-        // The parent keeps its end, so its place in the map of ranges.
-        peer.set_region(parent.clone());
-        self.turn.env.state(region::Fact::Changed { region: parent, peer: me, reason: "split".into(), index });
-        let mut all = Vec::new();
-        for (child, free) in children {
-            let Some(me) = child.peer_on(self.turn.store).copied() else { continue };
-            let child = Arc::new(child);
-            // The defect has inserted the range before it looks whether the child is its own to make.
-            if !free {
-                if defect!(self.turn.env.points, defects::TIKV_8783) {
-                    self.insert_range(&child);
-                }
-                let fact =
-                    region::Fact::SplitChild { region: child.id, peer: me.id, source, outcome: "left-alone".into() };
-                self.turn.env.state(fact);
-                continue;
-            }
-            let replaced = self.replace_by_split(child.id, me.id);
-            let outcome = if replaced.is_some() { "replaced" } else { "created" };
-            self.create_from_split(&child, me, state, replaced, index);
-            let fact = region::Fact::SplitChild { region: child.id, peer: me.id, source, outcome: outcome.into() };
-            self.turn.env.state(fact);
-            if leads && let Some(peer) = self.peers.get_mut(&child.id) {
-                peer.campaign();
-            }
-            all.push((*child).clone());
-            self.busy.push_back(child.id);
-        }
-        if leads {
-            let pd = self.reach.pd.clone();
-            all.extend(self.peers.get(&id).map(|peer| (*peer.region).clone()));
-            self.turn.env.spawn("report-split", async move {
-                // Heartbeats say the same a little later.
-                let _ = pd.report_split(all).await;
-            });
-            self.turn.wishes.push(Wish::Report(id));
-        }
-    }
-
-    fn on_measured(
-        &mut self,
-        id: RegionId,
-        size: (u64, u64),
-        middle: Option<Bytes>,
-        split: Option<(Box<Request>, Answer)>,
-    ) {
-        let peer = self.peers.get_mut(&id).expect("the caller has just found it");
-        peer.measuring = false;
-        peer.size = size;
-        peer.grown = (0, 0);
-        if let Some((request, answer)) = split {
-            return peer.split_at(&mut self.turn, *request, middle, answer);
-        }
-        let options = &self.turn.options;
-        let large = size.0 >= options.region_split_size || size.1 >= options.region_split_keys;
-        if large && peer.is_leader() && middle.is_some() {
-            let request = Request { region: id, epoch: peer.region.epoch, store: self.turn.store, ask: None };
-            peer.split_at(&mut self.turn, request, middle, Answer::nobody());
-        }
-    }
-
-    /// What the placement driver wants done next.
-    fn on_next(&mut self, id: RegionId, next: Next) {
-        let peer = self.peers.get_mut(&id).expect("the caller has just found it");
-        if !peer.is_leader() || next.epoch != peer.region.epoch {
-            return;
-        }
-        peer.wake(&self.turn, "operator");
-        match next.step {
-            Some(Step::ChangePeers(change)) => peer.change_peers(&mut self.turn, &change.changes, Answer::nobody()),
-            Some(Step::TransferLeader(to)) => peer.transfer(&mut self.turn, to.id, Answer::nobody()),
-            Some(Step::Split(at)) => {
-                let split = crate::wire::kv::SplitAt { keys: at.keys };
-                let ask = Some(Ask::Split(split));
-                let request = Request { region: id, epoch: peer.region.epoch, store: self.turn.store, ask };
-                peer.on_request(&mut self.turn, request, Answer::nobody());
-            }
-            None => {}
-        }
-    }
-
-    fn on_safe_point(&mut self, safe_point: u64) {
-        if safe_point <= self.safe_point {
-            return;
-        }
-        self.safe_point = safe_point;
-        for (&id, peer) in &mut self.peers {
-            peer.collect_versions(&mut self.turn, safe_point);
-            self.busy.push_back(id);
-        }
-    }
-
     fn on_round(&mut self, round: Round) {
         match round {
             Round::LogCollect => {
@@ -576,22 +412,6 @@ impl RaftLoop {
                 }
             }
             Round::StaleCheck => self.stale_check(),
-        }
-    }
-
-    fn insert_range(&mut self, region: &Region) {
-        self.maps_changed = true;
-        let fact = region::Fact::RangeInserted { region: region.id, end: region.end.clone() };
-        self.turn.env.state(fact);
-        self.ranges.insert(end_of(region), region.id);
-    }
-
-    fn remove_range(&mut self, region: &Region) {
-        if self.ranges.get(&end_of(region)) == Some(&region.id) {
-            self.maps_changed = true;
-            self.ranges.remove(&end_of(region));
-            let fact = region::Fact::RangeRemoved { region: region.id, end: region.end.clone() };
-            self.turn.env.state(fact);
         }
     }
 

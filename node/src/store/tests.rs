@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use tempfile::TempDir;
 
-use super::{Options, Chores, Store};
+use super::{Chores, Options, Store};
 use crate::{
     client::{self, Client},
     env::{Env, memory},

@@ -60,6 +60,7 @@ impl Peer {
             && self.reads.is_idle()
             && self.applying.is_none()
             && self.generating.is_none()
+            && !self.measuring
             && self.closing.is_none()
     }
 

@@ -1,6 +1,9 @@
 //! What the loop does for its peers: the end of a turn, and the wishes that need another task.
 
-use std::sync::{Arc, atomic::AtomicBool};
+use std::{
+    collections::VecDeque,
+    sync::{Arc, atomic::AtomicBool},
+};
 
 use protobuf::Message as _;
 use raft::eraftpb::{Snapshot, SnapshotMetadata};
@@ -59,7 +62,10 @@ impl RaftLoop {
 
     /// Grants what peers wished for while they were driven.
     pub(super) fn grant_wishes(&mut self) {
-        while let Some(wish) = self.turn.wishes.pop() {
+        let mut wishes = VecDeque::new();
+        loop {
+            wishes.extend(self.turn.wishes.drain(..));
+            let Some(wish) = wishes.pop_front() else { return };
             match wish {
                 Wish::Fetch(region, peer, cold) => {
                     let (log, mailbox) = (self.reach.raftlog.clone(), self.turn.mailbox.clone());
@@ -132,7 +138,7 @@ impl RaftLoop {
 
     /// The durable state is Applying: the region worker puts the files into the engine.
     fn apply_snapshot(&mut self, id: RegionId, me: PeerId) {
-        let Some(peer) = self.peers.get(&id).filter(|peer| peer.me.id == me) else { return };
+        let Some(peer) = self.peers.get(&id).filter(|peer| peer.me.id == me && peer.closing.is_none()) else { return };
         let Some(applying) = peer.applying.clone() else { return };
         let region = (*peer.region).clone();
         let stored =
@@ -148,8 +154,10 @@ impl RaftLoop {
         let (env, mailbox, store) = (self.turn.env.clone(), self.turn.mailbox.clone(), self.turn.store);
         self.turn.env.spawn("apply-snapshot", async move {
             match done.await {
-                Ok(Ok(())) => mailbox.send(Mail::SnapshotApplied { region: id, peer: me }),
-                Ok(Err(snapshot::Error::Cancelled)) | Err(_) => {}
+                Ok(Ok(())) | Ok(Err(snapshot::Error::Cancelled)) => {
+                    mailbox.send(Mail::SnapshotApplied { region: id, peer: me });
+                }
+                Ok(Err(snapshot::Error::Engine(crate::engine::Error::Stopped))) | Err(_) => {}
                 Ok(Err(error)) => crate::store::fail(&env, store, &format!("applying a snapshot: {error}")),
             }
         });

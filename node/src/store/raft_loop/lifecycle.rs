@@ -214,6 +214,7 @@ impl RaftLoop {
         } else {
             self.appear(after, me, "snapshot", index);
         }
+        self.arriving.remove(&after.id);
         let term =
             self.peers.get(&after.id).and_then(|peer| peer.applying.as_ref()).map_or(0, |applying| applying.term);
         self.reach.snapshots.set_durable_applying(after.id, Some(key_of(after.id, term, index)));
@@ -258,6 +259,7 @@ impl RaftLoop {
     /// Apply has let a peer go: its tombstone is written, then its range is cleaned.
     pub(super) fn bury(&mut self, id: RegionId) {
         let Some(peer) = self.peers.remove(&id) else { return };
+        self.arriving.remove(&id);
         let reason = peer.closing.unwrap_or("removed");
         self.put_state(&peer, Stage::Tombstone);
         self.turn.log.engine.delete(Family::Raft, key::apply_state(id));

@@ -1,0 +1,61 @@
+//! The map from end key to region: which region of the store holds a range.
+
+use std::ops::Bound;
+
+use bytes::Bytes;
+
+use super::RaftLoop;
+use crate::{
+    region::Region,
+    store::{fact::region, peer::Peer},
+};
+
+/// A range's end as a map key: the end of all keys is behind every key.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum End {
+    Key(Bytes),
+    Last,
+}
+
+pub(super) fn end_of(region: &Region) -> End {
+    if region.end.is_empty() { End::Last } else { End::Key(region.end.clone()) }
+}
+
+impl RaftLoop {
+    /// Whether another region's range on this store, or one that is arriving, shares a key with this one.
+    pub(super) fn overlaps(&self, region: &Region) -> bool {
+        let from = (Bound::Excluded(End::Key(region.start.clone())), Bound::Unbounded);
+        for (_, id) in self.ranges.range(from) {
+            if let Some(peer) = self.peers.get(id)
+                && *id != region.id
+            {
+                if peer.region.overlaps(region) {
+                    return true;
+                }
+                if end_of(region) <= End::Key(peer.region.start.clone()) {
+                    break;
+                }
+            }
+        }
+        self.arriving.iter().any(|(id, other)| {
+            let waiting = self.peers.get(id).is_some_and(Peer::has_snapshot_waiting);
+            waiting && *id != region.id && other.overlaps(region)
+        })
+    }
+
+    pub(super) fn insert_range(&mut self, region: &Region) {
+        self.maps_changed = true;
+        let fact = region::Fact::RangeInserted { region: region.id, end: region.end.clone() };
+        self.turn.env.state(fact);
+        self.ranges.insert(end_of(region), region.id);
+    }
+
+    pub(super) fn remove_range(&mut self, region: &Region) {
+        if self.ranges.get(&end_of(region)) == Some(&region.id) {
+            self.maps_changed = true;
+            self.ranges.remove(&end_of(region));
+            let fact = region::Fact::RangeRemoved { region: region.id, end: region.end.clone() };
+            self.turn.env.state(fact);
+        }
+    }
+}
