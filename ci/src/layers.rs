@@ -75,7 +75,7 @@ const BANS: [Ban; 5] = [
     },
 ];
 
-/// The one room of `scenarios` that knows both the machine room and the node.
+/// The one room of `scenarios` that knows both the machine room and the node, and the door to the former for all others.
 const ROOM: [&str; 2] = ["scenarios/src/room.rs", "scenarios/src/room/"];
 
 /// Names of `sim` that are values and no machinery: random streams, which generators and workloads draw from.
@@ -87,7 +87,7 @@ pub fn check(tree: &Tree) -> Vec<Finding> {
     for source in tree.rust() {
         let words = words(&source.text);
         found.extend(BANS.iter().flat_map(|ban| banned(source, &words, ban)));
-        found.extend(both(source, &words));
+        found.extend(past_the_door(source, &words));
     }
     found
 }
@@ -173,24 +173,23 @@ fn after_crate(words: &[Placed<'_>], at: usize) -> bool {
     at >= 2 && words[at - 1].word == Word::Path && words[at - 2].word == Word::Name("crate")
 }
 
-/// A file of `scenarios` outside its room that names both the machine room and the node.
-fn both(source: &Source, words: &[Placed<'_>]) -> Vec<Finding> {
+/// Files of `scenarios` that name the machine room past its door.
+///
+/// What `scenarios/src/room.rs` exports may be named anywhere; a file that joins `sim` and `node` in any other way has to
+/// name the crate.
+fn past_the_door(source: &Source, words: &[Placed<'_>]) -> Option<Finding> {
     if !source.path.starts_with("scenarios/src/") || ROOM.iter().any(|room| source.path.starts_with(room)) {
-        return Vec::new();
+        return None;
     }
-    let first = |name: &str, counts: &dyn Fn(usize) -> bool| {
-        (0..words.len()).find(|at| is_crate(words, *at, name) && counts(*at)).map(|at| words[at].line)
-    };
     let is_value = |word: &Placed<'_>| matches!(word.word, Word::Name(name) if VALUES.contains(&name));
-    match (first("sim", &|at| !imported(&words[at + 1..]).into_iter().all(is_value)), first("node", &|_| true)) {
-        (Some(line), Some(_)) => vec![Finding {
-            path: source.path.clone(),
-            line,
-            problem: "names both `sim` and `node`".to_owned(),
-            remedy: "only scenarios/src/room/ joins them; move the joint there".to_owned(),
-        }],
-        _ => Vec::new(),
-    }
+    let names_more = |at: &usize| is_crate(words, *at, "sim") && !imported(&words[at + 1..]).into_iter().all(is_value);
+    (0..words.len()).find(names_more).map(|at| Finding {
+        path: source.path.clone(),
+        line: words[at].line,
+        problem: "names `sim`".to_owned(),
+        remedy: "import it from `crate::room`, the one door to the machine room; adapters stand in scenarios/src/room/"
+            .to_owned(),
+    })
 }
 
 /// The names that follow a crate's name: `::A` gives `A`, `::{A, B}` gives `A` and `B`; of anything deeper, all words.
@@ -223,7 +222,7 @@ mod tests {
             ("scenarios/src/room/disk.rs", "use node::env::Disk;\nuse sim::Disk as Simulated;"),
             ("scenarios/src/cluster.rs", "use node::Store;\nuse crate::room::Room;"),
             ("scenarios/src/workload.rs", "use node::Client;\nuse sim::Stream;\nuse sim::{Seed, Stream};"),
-            ("scenarios/src/run.rs", "use sim::World;\nuse sim::Stream;"),
+            ("scenarios/src/run.rs", "use crate::room::World;\nuse sim::Stream;"),
             ("scenarios/src/check/raft.rs", "use node::Fact;\nlet room = 1;"),
             ("scenarios/reenact/src/main.rs", "use clap::Parser;\nuse scenarios::plan;"),
         ] {
@@ -261,16 +260,12 @@ mod tests {
             ("sim/src/a.rs", "fn a() { raft::new() }", 1, "names `raft`"),
             ("failpoints/src/a.rs", "use tokio::time;", 1, "names `tokio`"),
             ("scenarios/src/run.rs", "use clap::Parser;", 1, "names `clap`"),
-            ("scenarios/src/run.rs", "use node::Store;\nuse sim::World;", 2, "names both `sim` and `node`"),
-            (
-                "scenarios/src/run.rs",
-                "use node::A;\nuse sim::Seed;\nuse sim::{Seed, World};",
-                3,
-                "names both `sim` and `node`",
-            ),
-            ("scenarios/src/run.rs", "use node::A;\nuse sim;", 2, "names both `sim` and `node`"),
-            ("scenarios/src/run.rs", "use node::A;\nuse sim::*;", 2, "names both `sim` and `node`"),
-            ("scenarios/src/run.rs", "use node::A;\nfn a(b: sim::disk::Disk) {}", 2, "names both `sim` and `node`"),
+            ("scenarios/src/run.rs", "use node::Store;\nuse sim::World;", 2, "names `sim`"),
+            ("scenarios/src/run.rs", "use sim::Seed;\nuse sim::{Seed, World};", 2, "names `sim`"),
+            ("scenarios/src/bare.rs", "use sim::World;", 1, "names `sim`"),
+            ("scenarios/src/run.rs", "use node::A;\nuse sim;", 2, "names `sim`"),
+            ("scenarios/src/run.rs", "use node::A;\nuse sim::*;", 2, "names `sim`"),
+            ("scenarios/src/run.rs", "use node::A;\nfn a(b: sim::disk::Disk) {}", 2, "names `sim`"),
             ("scenarios/src/check/raft.rs", "use crate::room::Room;", 1, "names `room`"),
         ] {
             assert_eq!(problems(path, text), [(line, problem.to_owned())], "{path}");

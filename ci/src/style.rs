@@ -23,7 +23,7 @@ const PRINTING: [&str; 4] = ["print", "println", "eprint", "eprintln"];
 
 /// Where writing to the terminal is the purpose: programs, examples and tests.
 const PROGRAMS: [&str; 7] =
-    ["ci/", "scenarios/reenact/", "node/src/main.rs", "node/src/main/", "/examples/", "/tests/", "/benches/"];
+    ["ci/", "scenarios/reenact/", "node/src/main.rs", "node/src/command", "/examples/", "/tests/", "/benches/"];
 
 /// Where state outside any run is the purpose: programs, and what the operating system or std keeps once per process (the
 /// kernel's randomness, the panic hook).

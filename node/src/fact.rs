@@ -83,7 +83,7 @@ impl Fact {
 
 /// Writes one room's enum of facts with its names, specifications, field access and hashing.
 ///
-/// ```ignore
+/// ```text
 /// facts! { room "raft" wraps Raft;
 ///     /// A candidate won its election.
 ///     Elected "elected" { region: RegionId, peer: PeerId, term: u64 }

@@ -12,12 +12,15 @@ mod store;
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
-use sim::{End, Latency, Room, Seed, World, fabric::Link};
+use sim::Seed;
 
 use self::store::{Store, Tally};
-use crate::plan::{
-    Plan,
-    knobs::{self, Between},
+use crate::{
+    plan::{
+        Plan,
+        knobs::{self, Between},
+    },
+    room::{End, Latency, Link, Room, World},
 };
 
 /// What the loop is given to do.

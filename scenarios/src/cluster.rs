@@ -18,14 +18,13 @@ use node::{
     store::{Chores, Store},
 };
 use parking_lot::Mutex;
-use sim::{Exit, Handle, Process, ProcessId, Room, disk::CrashKeep, fabric::Link, process::Supervision};
 
 pub use options::{client_options, disk_config, link};
 
 use crate::{
     event::{Header, Kept, RoomEvent},
     plan::{Cluster as Shape, Plan},
-    room::{self, StatsFault},
+    room::{self, CrashKeep, Exit, Handle, Link, Process, ProcessId, Room, StatsFault, Supervision},
     witness::Witness,
 };
 
@@ -166,12 +165,18 @@ impl Cluster {
     pub fn crash(&self, name: &str, keep: CrashKeep) {
         let process = &self.member(name).process;
         let disk = process.disk();
-        let before: BTreeMap<_, _> =
-            disk.visible_paths().into_iter().map(|path| (path.clone(), disk.read(&path).map(|b| b.len() as u64))).collect();
+        let before: BTreeMap<_, _> = disk
+            .visible_paths()
+            .into_iter()
+            .map(|path| (path.clone(), disk.read(&path).map(|b| b.len() as u64)))
+            .collect();
         process.supervise_no_more();
         process.crash(keep);
-        let after: BTreeMap<_, _> =
-            disk.visible_paths().into_iter().map(|path| (path.clone(), disk.read(&path).map(|b| b.len() as u64))).collect();
+        let after: BTreeMap<_, _> = disk
+            .visible_paths()
+            .into_iter()
+            .map(|path| (path.clone(), disk.read(&path).map(|b| b.len() as u64)))
+            .collect();
         let kept = after
             .iter()
             .filter(|(path, len)| before.get(*path) != Some(len))

@@ -15,7 +15,6 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use sim::{disk::FaultGuard, fabric::RuleGuard};
 
 pub use operator::{Order, Orders};
 
@@ -23,6 +22,7 @@ use crate::{
     cluster::Cluster,
     event::RoomEvent,
     plan::{Action, Nanos, Step, When},
+    room::{FaultGuard, RuleGuard},
     witness::Fire,
 };
 

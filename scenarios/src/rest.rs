@@ -125,7 +125,8 @@ impl Rest {
     /// A region that a newer one overlaps (by epoch version) is gone: it was split or merged away.
     pub fn regions(&self) -> Vec<Arc<Region>> {
         let mut newest: BTreeMap<RegionId, Arc<Region>> = BTreeMap::new();
-        for region in self.processes.iter().flat_map(|process| process.peers.values()).filter_map(|r| r.region.as_ref()) {
+        for region in self.processes.iter().flat_map(|process| process.peers.values()).filter_map(|r| r.region.as_ref())
+        {
             let known = newest.entry(region.id).or_insert_with(|| region.clone());
             if (region.epoch.version, region.epoch.conf_ver) > (known.epoch.version, known.epoch.conf_ver) {
                 *known = region.clone();
@@ -176,7 +177,10 @@ impl Rest {
         let mut covered: Option<&[u8]> = Some(&[]);
         for region in &regions {
             if covered != Some(&region.start[..]) {
-                missing.push(format!("key space not covered: region {} does not begin where the one before ends", region.id));
+                missing.push(format!(
+                    "key space not covered: region {} does not begin where the one before ends",
+                    region.id
+                ));
             }
             covered = (!region.end.is_empty()).then_some(&region.end[..]);
         }

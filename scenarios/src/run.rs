@@ -13,13 +13,14 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use sim::{End, Seed, World};
+use sim::Seed;
 
 use crate::{
     check::Checks,
     cluster::Cluster,
     event::Header,
     plan::{Plan, When},
+    room::{self, End, World},
     trigger::Triggers,
     verdict::{Class, Verdict},
     witness::{Arm, Testimony, Witness},
@@ -149,7 +150,10 @@ fn time_limit(plan: &Plan) -> Duration {
         When::After { wait, .. } => wait.duration(),
         When::On(on) => on.within.duration(),
     });
-    3 * (story::BOOT_LIMIT + plan.workload.lasting.duration() + plan.converge_within.duration() + waits.sum::<Duration>())
+    3 * (story::BOOT_LIMIT
+        + plan.workload.lasting.duration()
+        + plan.converge_within.duration()
+        + waits.sum::<Duration>())
 }
 
 #[expect(clippy::disallowed_methods, reason = "the run is over: its record goes to the real disk")]
@@ -162,7 +166,7 @@ fn write(path: Option<&Path>, bytes: Option<&[u8]>) -> Result<(), String> {
     }
 }
 
-fn conclude(ended: sim::Outcome<Result<(), story::Failure>>, testimony: Testimony) -> Outcome {
+fn conclude(ended: room::Outcome<Result<(), story::Failure>>, testimony: Testimony) -> Outcome {
     let (steps, trace) = (ended.trace.steps, ended.trace.hash);
     let simulated_ns = u64::try_from(ended.simulated.as_nanos()).unwrap_or(u64::MAX);
     let unarmed = testimony.triggers.iter().find(|(_, count)| *count == 0).map(|(name, _)| name.clone());
@@ -184,8 +188,12 @@ fn conclude(ended: sim::Outcome<Result<(), story::Failure>>, testimony: Testimon
         (None, End::Panicked { message, location, .. }) => {
             other(Class::Harness, "run-panics", format!("outside of any process: {message} at {location}"))
         }
-        (None, End::DeadEnd) => other(Class::Harness, "dead-end", "every task waits, and nothing will happen".to_owned()),
-        (None, End::TimeLimit) => other(Class::Harness, "time-limit", "the run outlasted every bound of its own".to_owned()),
+        (None, End::DeadEnd) => {
+            other(Class::Harness, "dead-end", "every task waits, and nothing will happen".to_owned())
+        }
+        (None, End::TimeLimit) => {
+            other(Class::Harness, "time-limit", "the run outlasted every bound of its own".to_owned())
+        }
         (None, End::Finished(Err(failure))) => other(failure.class, failure.check, failure.detail),
         (None, End::Finished(Ok(()))) => match unarmed {
             Some(name) => other(Class::Unarmed, "triggers-reached", format!("`{name}` never came about")),

@@ -17,7 +17,6 @@ use std::{
 
 use node::fact::{Fact, Feed};
 use parking_lot::Mutex;
-use sim::{ProcessId, Step, trace::Mixer};
 use tokio::sync::Notify;
 
 pub use arm::Arm;
@@ -26,6 +25,7 @@ use crate::{
     check::{Checks, Violation},
     event::{Body, ClientEvent, Event, Header, NodeId, Outcome, RoomEvent, schema},
     rest::Rest,
+    room::{Mixer, Observer, ProcessId, Step},
     trigger::Triggers,
 };
 
@@ -270,7 +270,7 @@ impl Witness {
     }
 }
 
-impl sim::Observer for Witness {
+impl Observer for Witness {
     fn observe(&self, step: &Step) {
         {
             let mut inner = self.inner.lock();

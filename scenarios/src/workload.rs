@@ -28,6 +28,7 @@ use crate::{
     cluster::{Cluster, PD_ADDRESS, client_options},
     event::{Ask, ClientEvent, Edit, Outcome, Part, Seen, client::value_digest},
     plan::Workload,
+    room::{Handle, event},
     witness::{ContentHash, Witness},
 };
 
@@ -185,7 +186,7 @@ fn failed(error: &Error) -> Outcome {
 /// What one client states.
 pub(crate) struct Log {
     /// The client's hold on the room.
-    pub handle: sim::Handle,
+    pub handle: Handle,
     /// Who hears it.
     pub witness: Arc<Witness>,
     /// Its number.
@@ -221,9 +222,8 @@ impl Log {
         let mut hash = ContentHash::default();
         [kind, op, said].into_iter().for_each(|number| hash.number(number));
         let name = ["client-invoked", "client-stamped", "client-returned"][kind as usize];
-        let detail =
-            self.witness.detailed.then(|| Arc::new(event.clone()) as Arc<dyn std::fmt::Debug + Send + Sync>);
-        if self.handle.fact(sim::event::Fact { name, digest: hash.value(), detail }) {
+        let detail = self.witness.detailed.then(|| Arc::new(event.clone()) as Arc<dyn std::fmt::Debug + Send + Sync>);
+        if self.handle.fact(event::Fact { name, digest: hash.value(), detail }) {
             self.witness.client(self.handle.id(), self.handle.incarnation(), event);
         }
     }

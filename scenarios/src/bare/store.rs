@@ -14,12 +14,9 @@ use raft::{
     Config, RawNode, StateRole,
     prelude::{Entry, Message},
 };
-use sim::{
-    Exit, Handle,
-    fabric::{Connection, Delivery},
-};
 
 use super::{Shape, log::Log};
+use crate::room::{Connection, Delivery, Exit, Handle};
 
 /// What all stores count together.
 pub struct Tally {

@@ -155,27 +155,31 @@ impl Draft {
         if stream.ratio(1, 2) {
             let node = Self::store(stream.range(1..=self.plan.cluster.stores));
             let drift_ppm = stream.range(0..=400) as i64 - 200;
-            self.at(Nanos::millis(stream.range(1..=2_000)), Action::Clock {
-                node,
-                drift_ppm,
-                wall_step: crate::plan::SignedNanos(0),
-            });
+            self.at(
+                Nanos::millis(stream.range(1..=2_000)),
+                Action::Clock { node, drift_ppm, wall_step: crate::plan::SignedNanos(0) },
+            );
         }
         if stream.ratio(1, 3) {
             let (from, to) = (stream.range(1..=self.plan.cluster.stores), stream.range(1..=self.plan.cluster.stores));
             if from != to {
-                self.at(Nanos::millis(stream.range(1..=4_000)), Action::Lossy {
-                    from: End::new(Self::store(from).as_str()),
-                    to: End::new(Self::store(to).as_str()),
-                    drop: Ratio::percent(stream.range(1..=5) as u32),
-                    duplicate: Ratio::percent(stream.range(0..=5) as u32),
-                    reorder: Ratio::ZERO,
-                    lasting: Some(Nanos::millis(stream.range(200..=2_000))),
-                });
+                self.at(
+                    Nanos::millis(stream.range(1..=4_000)),
+                    Action::Lossy {
+                        from: End::new(Self::store(from).as_str()),
+                        to: End::new(Self::store(to).as_str()),
+                        drop: Ratio::percent(stream.range(1..=5) as u32),
+                        duplicate: Ratio::percent(stream.range(0..=5) as u32),
+                        reorder: Ratio::ZERO,
+                        lasting: Some(Nanos::millis(stream.range(200..=2_000))),
+                    },
+                );
             }
         }
         if stream.ratio(1, 4) {
-            self.plan.knobs.set(knobs::DISK_SYNC, Between::new(Nanos::micros(500), Nanos::millis(stream.range(1..=10))));
+            self.plan
+                .knobs
+                .set(knobs::DISK_SYNC, Between::new(Nanos::micros(500), Nanos::millis(stream.range(1..=10))));
         }
     }
 }

@@ -62,7 +62,8 @@ fn generate(seed: u64, options: &GenerateOptions) -> Plan {
     let history = draft.history(&names, 6, &options.defects);
     let mut stream = draft.stream("story");
     if let Some(name) = history {
-        let row = SNAPSHOT_GC.histories.iter().find(|history| history.name == name).expect("it was drawn from the rows");
+        let row =
+            SNAPSHOT_GC.histories.iter().find(|history| history.name == name).expect("it was drawn from the rows");
         draft.plan.history = Some(name.to_owned());
         draft.plan.trigger = row.trigger.iter().map(|&trigger| trigger.to_owned()).collect();
         // Every region has a replica on the store that falls behind.
@@ -131,10 +132,7 @@ fn collected_while_building(draft: &mut Draft, stream: &mut Stream) {
         draft.at(Nanos::millis(700), point(&node, "snapshot-before-send", "1*return"));
         draft.at(Nanos::millis(700), point(&node, "snapshot-after-listing", format!("sleep({slow}ms)")));
     }
-    draft.at(Nanos::millis(stream.range(1_000..=1_500)), Action::RemovePeer {
-        key: Key::new(IDLE_KEY),
-        store: victim,
-    });
+    draft.at(Nanos::millis(stream.range(1_000..=1_500)), Action::RemovePeer { key: Key::new(IDLE_KEY), store: victim });
     // The second attempt has found the files and not opened them yet.
     let second = draft.on(On { nth: 2, ..on("snapshot-generating") }, Action::Note {});
     for node in stores(draft) {
@@ -155,7 +153,12 @@ fn files_of_an_applied_snapshot(draft: &mut Draft, stream: &mut Stream) {
 fn snapshot_before_flush(draft: &mut Draft, stream: &mut Stream) {
     // Writes and little else, so that entries wait whenever apply is slow.
     draft.plan.workload.rate = stream.range(200..=400);
-    draft.plan.workload.mix = Mix { put: 80, batch: 10, read: 10, ..Mix { read_index: 0, follower_read: 0, cas: 0, delete: 0, scan: 0, ..Mix::default() } };
+    draft.plan.workload.mix = Mix {
+        put: 80,
+        batch: 10,
+        read: 10,
+        ..Mix { read_index: 0, follower_read: 0, cas: 0, delete: 0, scan: 0, ..Mix::default() }
+    };
     draft.plan.cluster.regions = stream.range(1..=2);
     let (victim, back) = fall_behind(draft, stream);
     let slow = stream.range(20..=60);

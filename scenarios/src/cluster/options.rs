@@ -2,12 +2,14 @@
 //! does nothing, and a test refuses that.
 
 use node::{client, engine, pd, raftlog, store};
-use sim::{disk::DiskConfig, fabric::Link, latency::Latency};
 
 use super::PD_ADDRESS;
-use crate::plan::{
-    Knobs, Plan,
-    knobs::{self, Between},
+use crate::{
+    plan::{
+        Knobs, Plan,
+        knobs::{self, Between},
+    },
+    room::{DiskConfig, Latency, Link},
 };
 
 fn latency(between: Between) -> Latency {
@@ -54,7 +56,8 @@ fn engine(knobs: &Knobs) -> engine::Options {
 pub(super) fn store(plan: &Plan, name: &str, wipes: u64, release: &str) -> store::Options {
     let knobs = &plan.knobs;
     let host = if wipes == 0 { name.to_owned() } else { format!("{name}-{wipes}") };
-    let labels = if name.starts_with("tiflash") { vec![("engine".to_owned(), "tiflash".to_owned())] } else { Vec::new() };
+    let labels =
+        if name.starts_with("tiflash") { vec![("engine".to_owned(), "tiflash".to_owned())] } else { Vec::new() };
     store::Options {
         address: format!("{host}:20160"),
         pd: vec![PD_ADDRESS.to_owned()],

@@ -1,17 +1,11 @@
 //! What the room can do to the cluster at once: processes, network, clocks, disks, failpoints.
 
-use sim::{
-    ProcessId,
-    disk::{CrashKeep, Fault, FaultRule},
-    event::DiskOp,
-    fabric::{Delivery, Rule, Verdict},
-};
-
 use super::Held;
 use crate::{
     cluster::Cluster,
     event::RoomEvent,
     plan::{Action, DiskFault, End, Keep, Nanos, Ratio},
+    room::{CrashKeep, Delivery, Fault, FaultRule, ProcessId, Rule, Verdict, event::DiskOp},
 };
 
 /// A stall that a plan does not measure.
@@ -92,7 +86,11 @@ pub(super) fn act(cluster: &Cluster, action: &Action) -> (Vec<Held>, Option<Nano
             let process = &cluster.member(node.as_str()).process;
             for path in process.disk().remove_matching(path) {
                 cluster.witness().fault("file-removed");
-                cluster.witness().room(process.id(), process.incarnation(), RoomEvent::FileRemoved { path: path.into() });
+                cluster.witness().room(
+                    process.id(),
+                    process.incarnation(),
+                    RoomEvent::FileRemoved { path: path.into() },
+                );
             }
         }
         Action::Failpoint { node, site, action } => {
@@ -113,16 +111,13 @@ fn network(cluster: &Cluster, action: &Action) -> Option<(Vec<Held>, Option<Nano
             let mut held = Vec::new();
             for (position, one) in sides.iter().enumerate() {
                 for other in &sides[position + 1..] {
-                    let guard =
-                        if *symmetric { fabric.partition(one, other) } else { fabric.cut(one, other) };
+                    let guard = if *symmetric { fabric.partition(one, other) } else { fabric.cut(one, other) };
                     held.push(Held::Rule(guard));
                 }
             }
             (held, *lasting)
         }
-        Action::Isolate { node, lasting } => {
-            (vec![Held::Rule(fabric.isolate(cluster.id(node.as_str())))], *lasting)
-        }
+        Action::Isolate { node, lasting } => (vec![Held::Rule(fabric.isolate(cluster.id(node.as_str())))], *lasting),
         Action::Clog { from, to, lasting } => {
             let rule = Rule::new(cluster.id(from.as_str()), cluster.id(to.as_str()), Verdict::Stall);
             (vec![Held::Rule(fabric.add(rule))], *lasting)

@@ -22,6 +22,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::{
     cluster::{Cluster, Live, OPERATOR, PD_ADDRESS, client_options},
     plan::{Action, Key, Node},
+    room::Handle,
     workload::{self, Log},
 };
 
@@ -159,11 +160,11 @@ impl Orders {
 struct Operator {
     cluster: Arc<Cluster>,
     client: Client,
-    handle: sim::Handle,
+    handle: Handle,
 }
 
 impl Operator {
-    fn new(cluster: Arc<Cluster>, handle: sim::Handle, env: Env) -> Self {
+    fn new(cluster: Arc<Cluster>, handle: Handle, env: Env) -> Self {
         let client = Client::new(&env, PD_ADDRESS, client_options(&cluster.plan().knobs));
         Self { cluster, client, handle }
     }

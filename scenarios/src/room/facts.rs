@@ -2,10 +2,7 @@
 
 use std::sync::Arc;
 
-use node::{
-    env::Facts,
-    fact::Fact,
-};
+use node::{env::Facts, fact::Fact};
 
 use crate::witness::{ContentHash, Witness};
 

@@ -14,13 +14,13 @@ use std::{
 };
 
 use futures::future::{Either, select};
-use sim::Room;
 
 use crate::{
     cluster::{Cluster, OPERATOR},
     event::RoomEvent,
     nemesis::{Nemesis, Order, Orders},
     plan::{Plan, knobs},
+    room::Room,
     verdict::Class,
     witness::Witness,
     workload,
@@ -95,7 +95,11 @@ async fn boot(cluster: &Arc<Cluster>, orders: &Orders) -> Result<(), Failure> {
 }
 
 fn unbooted(missing: &[String]) -> Failure {
-    Failure { class: Class::Harness, check: "boot", detail: format!("the cluster did not boot: {}", missing.join("; ")) }
+    Failure {
+        class: Class::Harness,
+        check: "boot",
+        detail: format!("the cluster did not boot: {}", missing.join("; ")),
+    }
 }
 
 /// How many voters each region can have.

@@ -2,12 +2,13 @@
 //!
 //! Frames and timers are no events: they name a divergence and judge nothing.
 
-use sim::{
-    Step,
-    event::{Cause, ClockChange, DiskEvent, DiskOp, Event as Seen, Fate, ProcessEvent},
+use crate::{
+    event::{Exit, RoomEvent},
+    room::{
+        Step,
+        event::{Cause, ClockChange, DiskEvent, DiskOp, Event as Seen, Fate, ProcessEvent},
+    },
 };
-
-use crate::event::{Exit, RoomEvent};
 
 /// The kind of fault that this step shows to have taken effect.
 pub(super) fn fault(step: &Step) -> Option<&'static str> {

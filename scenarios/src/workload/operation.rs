@@ -77,8 +77,7 @@ impl Draw {
     /// The next operation.
     pub fn next(&mut self) -> Operation {
         let mix = self.workload.mix;
-        let weights =
-            [mix.read, mix.read_index, mix.follower_read, mix.put, mix.cas, mix.delete, mix.scan, mix.batch];
+        let weights = [mix.read, mix.read_index, mix.follower_read, mix.put, mix.cas, mix.delete, mix.scan, mix.batch];
         let mut ticket = self.stream.below(weights.iter().sum::<u64>().max(1));
         let kind = weights.iter().position(|&weight| {
             let hit = ticket < weight;
