@@ -152,16 +152,6 @@ impl Apply {
         let stage = if removed { Stage::Tombstone } else { Stage::Normal };
         self.put_region(&after, me, stage);
         self.sync = true;
-        let id_of = |list: &Region, other: &Region| {
-            list.peers.iter().find(|peer| other.peer(peer.id).is_none()).map_or(0, |peer| peer.id)
-        };
-        self.shared.env.state(region::Fact::ConfChanged {
-            region: after.clone(),
-            peer: me.id,
-            index,
-            removed: id_of(&before, &after),
-            added: id_of(&after, &before),
-        });
         done(vec![(*after).clone()])
     }
 }

@@ -59,8 +59,19 @@ impl RaftLoop {
         peer.on_conf_changed(change);
         let removed = region.peer(peer.me.id).is_none();
         let region = Arc::new(region);
+        let before = peer.region.clone();
         peer.set_region(region.clone());
         let (me, leads) = (peer.me.id, peer.is_leader());
+        let only_in = |one: &Region, other: &Region| {
+            one.peers.iter().find(|peer| other.peer(peer.id).is_none()).map_or(0, |peer| peer.id)
+        };
+        self.turn.env.state(region::Fact::ConfChanged {
+            removed: only_in(&before, &region),
+            added: only_in(&region, &before),
+            region: region.clone(),
+            peer: me,
+            index,
+        });
         self.turn.env.state(region::Fact::Changed { region, peer: me, reason: "conf-change".into(), index });
         if removed {
             self.destroy(id, "removed");
