@@ -1,10 +1,12 @@
 //! One process's clock.
 //!
-//! Monotonic time drifts by parts per million and stands still while its process is paused; it never steps. Wall time drifts likewise,
-//! runs on through a pause, has an offset, and steps both ways. A sleeping process sleeps by its own monotonic time, so a change of
-//! drift moves its timers. All of it is exact integer arithmetic on a [`ClockMap`], which checks can hold and ask too.
+//! Monotonic time drifts by parts per million and never steps. Wall time drifts likewise, has an offset, and steps both ways. A sleeping
+//! process sleeps by its own monotonic time, so a change of drift moves its timers. All of it is exact integer arithmetic on a
+//! [`ClockMap`], which checks can hold and ask too.
 //!
-//! A missed tick of an [`Interval`] is skipped, never made up for in a burst.
+//! Both run on while the process is paused, as they do for one that was stopped by a signal: whoever was paused sees at once how late
+//! it is. Timers that fall due meanwhile fire when it goes on, each once. A missed tick of an [`Interval`] is skipped, never made up for
+//! in a burst.
 //!
 //! Not modelled: leap seconds, time zones, a coarse resolution.
 
@@ -42,8 +44,6 @@ pub struct Segment {
     pub wall_ns: i64,
     /// How much faster than true time, in parts per million.
     pub drift_ppm: i32,
-    /// Whether monotonic time goes on.
-    pub running: bool,
 }
 
 impl Segment {
@@ -53,7 +53,7 @@ impl Segment {
 
     /// Monotonic time at a true time not before the segment.
     pub fn mono_ns_at(&self, true_ns: u64) -> u64 {
-        if self.running { self.mono_ns + self.elapsed_ns(true_ns) as u64 } else { self.mono_ns }
+        self.mono_ns + self.elapsed_ns(true_ns) as u64
     }
 
     /// Wall time at a true time not before the segment.
@@ -61,14 +61,12 @@ impl Segment {
         self.wall_ns + self.elapsed_ns(true_ns) as i64
     }
 
-    /// The first true time at which monotonic time has reached `mono_ns`, were the segment to last forever.
+    /// The first true time at which monotonic time has reached `mono_ns`, were the segment to last forever; none beyond the end of
+    /// what can be counted.
     pub fn true_ns_at(&self, mono_ns: u64) -> Option<u64> {
         let Some(ahead) = mono_ns.checked_sub(self.mono_ns).filter(|&ahead| ahead > 0) else {
             return Some(self.true_ns);
         };
-        if !self.running {
-            return None;
-        }
         let rate = MILLION + i128::from(self.drift_ppm);
         let true_ahead = (i128::from(ahead) * MILLION + rate - 1) / rate;
         u64::try_from(i128::from(self.true_ns) + true_ahead).ok()
@@ -107,7 +105,7 @@ impl ClockMap {
         self.segment_at(true_ns).wall_ns_at(true_ns)
     }
 
-    /// The first true time at which monotonic time reaches `mono_ns`; none if the clock stands still before that.
+    /// The first true time at which monotonic time reaches `mono_ns`; none beyond the end of what can be counted.
     pub fn true_ns_at(&self, mono_ns: u64) -> Option<u64> {
         let after = self.segments.partition_point(|segment| segment.mono_ns < mono_ns);
         self.segments[after.saturating_sub(1)].true_ns_at(mono_ns)
@@ -136,6 +134,8 @@ struct State {
     /// What the agenda holds for this clock: true deadline, and the generation that tells it from stale entries.
     entered: Option<(u64, u64)>,
     generation: u64,
+    /// The process is paused: timers wait for it.
+    held: bool,
 }
 
 /// A process's clock, which outlives its incarnations.
@@ -147,8 +147,14 @@ pub(crate) struct ClockCell {
 
 impl ClockCell {
     pub(crate) fn new(process: ProcessId, agenda: Arc<Agenda>, first: Segment) -> Arc<Self> {
-        let state =
-            State { map: ClockMap::new(first), timers: BTreeMap::new(), sequence: 0, entered: None, generation: 0 };
+        let state = State {
+            map: ClockMap::new(first),
+            timers: BTreeMap::new(),
+            sequence: 0,
+            entered: None,
+            generation: 0,
+            held: false,
+        };
         Arc::new(ClockCell { process, agenda, state: Mutex::new(state) })
     }
 
@@ -210,6 +216,20 @@ impl ClockCell {
         }
     }
 
+    /// Lets no timer fire until [`release`](ClockCell::release): the process is paused. The clock itself runs on.
+    pub(crate) fn hold(&self) {
+        let mut state = self.state.lock();
+        state.held = true;
+        state.entered = None;
+    }
+
+    /// The process goes on: what fell due meanwhile is due now, in the order of deadlines.
+    pub(crate) fn release(self: &Arc<Self>) {
+        let mut state = self.state.lock();
+        state.held = false;
+        self.enter_first(&mut state);
+    }
+
     /// Forgets all timers: their incarnation is dead.
     pub(crate) fn clear(&self) {
         let timers = std::mem::take(&mut self.state.lock().timers);
@@ -217,6 +237,9 @@ impl ClockCell {
     }
 
     fn enter_first(self: &Arc<Self>, state: &mut State) {
+        if state.held {
+            return;
+        }
         let Some((&(deadline_ns, _), _)) = state.timers.first_key_value() else { return };
         let Some(true_ns) = state.map.current().true_ns_at(deadline_ns) else { return };
         if state.entered.is_some_and(|(entered_ns, _)| entered_ns <= true_ns) {
@@ -386,17 +409,16 @@ mod tests {
 
     #[test]
     fn the_map_is_exact_and_inverts() {
-        let first = Segment { true_ns: 0, mono_ns: 5, wall_ns: 100, drift_ppm: 0, running: true };
+        let first = Segment { true_ns: 0, mono_ns: 5, wall_ns: 100, drift_ppm: 0 };
         let mut map = ClockMap::new(first);
-        map.push(Segment { true_ns: 1_000, mono_ns: 1_005, wall_ns: 1_100, drift_ppm: 500_000, running: true });
-        map.push(Segment { true_ns: 2_000, mono_ns: 2_505, wall_ns: 2_600, drift_ppm: 500_000, running: false });
-        map.push(Segment { true_ns: 3_000, mono_ns: 2_505, wall_ns: 0, drift_ppm: -500_000, running: true });
+        map.push(Segment { true_ns: 1_000, mono_ns: 1_005, wall_ns: 1_100, drift_ppm: 500_000 });
+        map.push(Segment { true_ns: 2_000, mono_ns: 2_505, wall_ns: 0, drift_ppm: -500_000 });
         assert_eq!(map.mono_ns_at(1_500), 1_755);
-        assert_eq!(map.mono_ns_at(2_700), 2_505);
-        assert_eq!(map.wall_ns_at(2_700), 3_650);
-        assert_eq!(map.mono_ns_at(3_100), 2_555);
+        assert_eq!(map.mono_ns_at(2_100), 2_555);
+        assert_eq!(map.wall_ns_at(1_700), 2_150);
+        assert_eq!(map.wall_ns_at(2_700), 350);
         for mono_ns in 5..2_600 {
-            let true_ns = map.true_ns_at(mono_ns).expect("the clock runs at the end");
+            let true_ns = map.true_ns_at(mono_ns).expect("it is reached soon");
             assert!(map.mono_ns_at(true_ns) >= mono_ns, "{mono_ns}");
             assert!(true_ns == 0 || map.mono_ns_at(true_ns - 1) < mono_ns, "{mono_ns} is reached before {true_ns}");
         }

@@ -230,10 +230,6 @@ pub enum ClockChange {
     Drift,
     /// Wall time was stepped.
     WallStep,
-    /// It stands still with its process.
-    Paused,
-    /// It goes on.
-    Resumed,
 }
 
 /// A changed clock.

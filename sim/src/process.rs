@@ -26,7 +26,7 @@ use parking_lot::Mutex;
 use crate::{
     clock::{Clock, ClockCell, ClockControl},
     disk::{CrashKeep, Disk, DiskCell, DiskControl},
-    event::{Cause, ClockChange, Event, Fact, ProcessEvent},
+    event::{Cause, Event, Fact, ProcessEvent},
     fabric::Net,
     panics,
     room::Core,
@@ -261,18 +261,18 @@ impl Process {
         self.last_exit()
     }
 
-    /// Holds all its tasks and its monotonic clock. Frames and disk calls complete meanwhile, unseen.
+    /// Holds all its tasks and its timers. Its clocks run on; frames and disk calls complete meanwhile, unseen.
     pub fn pause(&self) {
         let mut state = self.cell.state.lock();
         let Some(life) = state.life.clone().filter(|_| !state.paused) else { return };
         state.paused = true;
         drop(state);
         self.core.runtime.pause(life.node.id());
+        self.cell.clock.hold();
         self.core.step(life.process, life.incarnation, Event::Process(ProcessEvent::Paused));
-        self.cell.clock.change(&self.core, ClockChange::Paused, |segment| segment.running = false);
     }
 
-    /// Lets a paused process go on.
+    /// Lets a paused process go on. Timers that fell due meanwhile fire now, each once.
     pub fn resume(&self) {
         let mut state = self.cell.state.lock();
         let Some(life) = state.life.clone().filter(|_| state.paused) else { return };
@@ -280,7 +280,7 @@ impl Process {
         drop(state);
         self.core.runtime.resume(life.node.id());
         self.core.step(life.process, life.incarnation, Event::Process(ProcessEvent::Resumed));
-        self.cell.clock.change(&self.core, ClockChange::Resumed, |segment| segment.running = true);
+        self.cell.clock.release();
     }
 
     /// Completes when no incarnation runs, with how the last one ended.
@@ -333,7 +333,7 @@ impl Process {
         if was_paused {
             // madsim drops a paused node's tasks with its own lock held; a resumed node's are dropped by the executor.
             self.core.runtime.resume(life.node.id());
-            self.cell.clock.change(&self.core, ClockChange::Resumed, |segment| segment.running = true);
+            self.cell.clock.release();
         }
         self.core.runtime.kill(life.node.id());
         self.core.step(life.process, life.incarnation, Event::Process(ProcessEvent::Exited(cause.clone())));

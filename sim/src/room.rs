@@ -142,7 +142,6 @@ impl Room {
             mono_ns: origin_ns,
             wall_ns: WALL_ORIGIN_NS + self.core.agenda.now_ns() as i64,
             drift_ppm: 0,
-            running: true,
         };
         let clock = ClockCell::new(id, self.core.agenda.clone(), segment);
         let disk = DiskCell::new(id, seed.split("disk"), self.core.disk_config.clone());

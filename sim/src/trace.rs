@@ -207,7 +207,7 @@ fn mix(mixer: &mut Mixer, step: &Step) {
             mixer.word(6 | (clock.change as u64) << 8);
             mixer.word(clock.segment.mono_ns);
             mixer.word(clock.segment.wall_ns as u64);
-            mixer.word(u64::from(clock.segment.drift_ppm as u32) << 1 | u64::from(clock.segment.running));
+            mixer.word(u64::from(clock.segment.drift_ppm as u32));
         }
         Event::Fact(fact) => {
             mixer.word(7);

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use parking_lot::Mutex;
 use sim::{
     End, Event, Handle, Room, Seed, World,
     disk::{CrashKeep, Open},
@@ -136,6 +137,46 @@ fn destructors_of_the_dead_change_nothing() {
         assert!(!events.iter().any(|event| matches!(event, Event::Fact(_))), "{events:?}");
         assert_eq!(outcome.leaked_tasks, 0);
     }
+}
+
+/// A lease that was taken before a pause is over after it, if the pause was longer than the lease; and nothing was made up for.
+#[test]
+fn a_paused_process_sees_at_resume_how_late_it_is() {
+    let outcome = World::new(Seed::new(6)).record().run(|room| async move {
+        let seen: Arc<Mutex<Vec<(&str, bool)>>> = Arc::default();
+        let process = room.process("holder");
+        let notes = seen.clone();
+        process.start(move |handle: Handle| {
+            let seen = notes.clone();
+            async move {
+                let clock = handle.clock();
+                let lease_until_ns = clock.now_ns() + 9 * SECOND.as_nanos() as u64;
+                let mut interval = clock.interval(SECOND);
+                let ticker = (clock.clone(), seen.clone());
+                handle.spawn(async move {
+                    loop {
+                        interval.tick().await;
+                        ticker.1.lock().push(("tick", ticker.0.now_ns() < lease_until_ns));
+                    }
+                });
+                clock.sleep(4 * SECOND).await;
+                seen.lock().push(("slept", clock.now_ns() < lease_until_ns));
+                std::future::pending::<()>().await;
+            }
+        });
+        room.sleep(Duration::from_millis(1_500)).await;
+        process.pause();
+        room.sleep(10 * SECOND).await;
+        let during = seen.lock().len();
+        process.resume();
+        room.sleep(Duration::from_millis(1)).await;
+        let notes = seen.lock().clone();
+        (during, notes)
+    });
+    let End::Finished((during, mut notes)) = outcome.end else { panic!("{:?}", outcome.end) };
+    assert_eq!(during, 1, "a paused process does nothing");
+    notes.sort_unstable();
+    assert_eq!(notes, [("slept", false), ("tick", false), ("tick", true)]);
 }
 
 #[test]

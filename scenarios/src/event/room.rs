@@ -26,13 +26,13 @@ pub enum RoomEvent {
         /// How often it was restarted in a row.
         restarts: u64,
     },
-    /// A process stands still, and its monotonic clock with it.
+    /// A process stands still; its clocks run on.
     Paused {},
     /// A process runs on.
     Resumed {},
     /// From true time `true_ns` on, the process's monotonic clock shows
-    /// `local_ns + (t - true_ns) * (1 + rate_ppm / 1,000,000)` at true time `t`. Stated at start, at each change of
-    /// the drift, and around a pause (a paused clock has -1,000,000).
+    /// `local_ns + (t - true_ns) * (1 + rate_ppm / 1,000,000)` at true time `t`. Stated at start and at each
+    /// change of the drift; a pause changes nothing.
     ClockChanged {
         /// True time at which the segment begins.
         true_ns: u64,

@@ -42,7 +42,7 @@ pub(super) fn room_event(step: &Step) -> Option<RoomEvent> {
             (!wall_only).then(|| RoomEvent::ClockChanged {
                 true_ns: segment.true_ns,
                 local_ns: segment.mono_ns,
-                rate_ppm: if segment.running { i64::from(segment.drift_ppm) } else { -1_000_000 },
+                rate_ppm: i64::from(segment.drift_ppm),
             })
         }
         Seen::Frame(_) | Seen::Connection(_) | Seen::Timer { .. } | Seen::Fact(_) => None,

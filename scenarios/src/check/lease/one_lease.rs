@@ -2,7 +2,7 @@
 //!
 //! A lease is valid for its holder until its own monotonic clock shows the end, or it gives the lease up, leaves the
 //! role of leader, closes, or ends with its process. Only the room knows what that clock shows at a moment of true time,
-//! drift and pauses included; the node's view of it does not count.
+//! drift included; the node's view of it does not count.
 //!
 //! Source: Ongaro's thesis, section 6.4.1; tikv#15035, tikv#9728.
 
