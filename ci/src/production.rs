@@ -13,11 +13,14 @@ use crate::cargo::cargo;
 use crate::code::{Placed, Word, words};
 use crate::tree::Tree;
 
+/// The target directory of production builds.
+pub const TARGET: &str = "target/production";
+
 const PROGRAM: &str = "target/production/release/reenact-node";
 
 /// Builds the node for production and searches it; what is wrong, one line each.
 pub fn check(root: &Path) -> anyhow::Result<Vec<String>> {
-    let built = cargo(root, &["build", "--release", "-p", "node", "--target-dir", "target/production"], |_| ())?;
+    let built = cargo(root, &["build", "--release", "-p", "node", "--target-dir", TARGET], |_| ())?;
     if !built {
         return Ok(vec!["`node` does not build alone; remedy: run the command above".to_owned()]);
     }

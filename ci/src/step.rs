@@ -2,6 +2,7 @@
 //!
 //! A step that fails does not keep the next from running: one run tells all that is wrong. The cheap steps come first.
 
+use std::ops::AddAssign;
 use std::path::Path;
 use std::time::Instant;
 
@@ -25,10 +26,10 @@ pub enum Name {
     Lints,
     /// All tests.
     Tests,
-    /// The tests of a build without points.
-    Absent,
     /// The production build.
     Production,
+    /// The tests of a build without points.
+    Absent,
 }
 
 impl Name {
@@ -40,8 +41,8 @@ impl Name {
             Self::Layers => "layers",
             Self::Lints => "lints",
             Self::Tests => "tests",
-            Self::Absent => "absent",
             Self::Production => "production",
+            Self::Absent => "absent",
         }
     }
 }
@@ -69,6 +70,13 @@ impl Count {
     }
 }
 
+impl AddAssign for Count {
+    fn add_assign(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+    }
+}
+
 /// All steps, in order.
 pub const STEPS: [Step; 7] = [
     Step { name: Name::Format, what: "cargo fmt --check", run: format },
@@ -80,8 +88,12 @@ pub const STEPS: [Step; 7] = [
     Step { name: Name::Layers, what: "which package and which room may name which", run: layers },
     Step { name: Name::Lints, what: "clippy over the workspace, warnings are errors", run: lints },
     Step { name: Name::Tests, what: "all tests of the workspace, with points", run: tests },
-    Step { name: Name::Absent, what: "the tests of failpoints and node in a build without points", run: absent },
     Step { name: Name::Production, what: "the node built alone holds no site and no defect", run: production },
+    Step {
+        name: Name::Absent,
+        what: "the tests of failpoints and node built for production, and the facts of their real cluster",
+        run: absent,
+    },
 ];
 
 /// Runs the steps named in `only`, or all, and prints a summary. Whether all passed.
@@ -98,8 +110,7 @@ pub fn run(root: &Path, only: &[Name]) -> anyhow::Result<bool> {
                 Count::one(false)
             }
         };
-        total.passed += count.passed;
-        total.failed += count.failed;
+        total += count;
         let verdict = if count.failed == 0 { "ok" } else { "FAILED" };
         lines.push(format!("{:<12}{verdict:<8}{:>4} s", step.name.as_str(), started.elapsed().as_secs()));
     }
@@ -134,7 +145,13 @@ fn tests(root: &Path) -> anyhow::Result<Count> {
 }
 
 fn absent(root: &Path) -> anyhow::Result<Count> {
-    count_tests(root, &["test", "-p", "failpoints", "-p", "node", "--profile", "sim", "--no-fail-fast"])
+    let mut arguments = vec!["test", "--release", "-p", "failpoints", "-p", "node"];
+    arguments.extend(["--target-dir", production::TARGET, "--no-fail-fast"]);
+    let mut count = count_tests(root, &arguments)?;
+    let facts = format!("{}/tmp/real-cluster.jsonl", production::TARGET);
+    let judged = cargo(root, &["run", "--profile", "sim", "-p", "reenact", "--", "check", &facts], |_| ())?;
+    count += Count::one(judged);
+    Ok(count)
 }
 
 fn production(root: &Path) -> anyhow::Result<Count> {
@@ -157,8 +174,7 @@ fn count_tests(root: &Path, arguments: &[&str]) -> anyhow::Result<Count> {
     let mut count = Count::default();
     let succeeded = cargo(root, arguments, |line| {
         if let Some(result) = test_result(line) {
-            count.passed += result.passed;
-            count.failed += result.failed;
+            count += result;
         }
     })?;
     if !succeeded && count.failed == 0 {

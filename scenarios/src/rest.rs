@@ -87,10 +87,10 @@ impl Rest {
                 let known = process.peers.remove(region).and_then(|replica| replica.region);
                 process.peers.insert(*region, Replica { peer: *peer, region: known, applied: *applied, leads: None });
             }
-            raft::Fact::PeerClosed { region, peer, .. } | raft::Fact::PeerDestroyed { region, peer, .. } => {
-                if process.peers.get(region).is_some_and(|replica| replica.peer == *peer) {
-                    process.peers.remove(region);
-                }
+            raft::Fact::PeerClosed { region, peer, .. } | raft::Fact::PeerDestroyed { region, peer, .. }
+                if process.peers.get(region).is_some_and(|replica| replica.peer == *peer) =>
+            {
+                process.peers.remove(region);
             }
             raft::Fact::RoleChanged { region, peer, term, role } => {
                 if let Some(replica) = self.replica(node, *region, *peer) {

@@ -69,7 +69,7 @@ async fn work(client: Client, mut draw: Draw, mut log: Log, env: node::env::Env,
         if pause > 0 {
             env.sleep(Duration::from_nanos(pause)).await;
         }
-        carry_out(&client, draw.next(), &mut log, &mut known).await;
+        carry_out(&client, draw.operation(), &mut log, &mut known).await;
     }
 }
 

@@ -456,7 +456,7 @@ impl Test {
                 self.settle();
                 self.room.sleep(Duration::from_millis(5)).await;
                 for (_, path) in files {
-                    assert_eq!(self.engine_process.disk().exists(&path).0, false, "{path} was moved");
+                    assert!(!self.engine_process.disk().exists(&path).0, "{path} was moved");
                 }
             }
             Op::Get { family, key: number } => {

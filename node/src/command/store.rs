@@ -1,6 +1,6 @@
 //! `reenact-node store`.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use futures::future::{Either, select};
 use node::{
@@ -27,6 +27,9 @@ pub struct Args {
     /// A label for placement rules, such as `zone=a`.
     #[arg(long = "label", value_parser = label)]
     labels: Vec<(String, String)>,
+    /// How often it reports itself and the regions that it leads to the placement driver.
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
+    pd_heartbeat_ms: u64,
 }
 
 fn label(text: &str) -> Result<(String, String), String> {
@@ -38,7 +41,10 @@ fn label(text: &str) -> Result<(String, String), String> {
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let env = args.serving.env(&args.release)?;
     let mut stop = args.serving.stop()?;
+    let heartbeat = Duration::from_millis(args.pd_heartbeat_ms);
     let options = Options {
+        pd_heartbeat_tick: heartbeat,
+        pd_store_heartbeat_tick: heartbeat,
         address: args.address.clone(),
         pd: vec![args.pd],
         release: args.release,

@@ -24,6 +24,9 @@ use super::asked_to_stop;
 /// A member that ended is started again after this.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// A small cluster reports often: its regions get their replicas in seconds.
+const PD_HEARTBEAT_MS: &str = "1000";
+
 /// Arguments of `up`.
 #[derive(clap::Args)]
 pub struct Args {
@@ -106,7 +109,7 @@ fn members(args: &Args) -> Vec<Member> {
         Member { name, arguments }
     };
     let pd = member("pd", "placement".into(), 0, &[]);
-    let more = ["--pd", &address(0), "--release", &args.release];
+    let more = ["--pd", &address(0), "--release", &args.release, "--pd-heartbeat-ms", PD_HEARTBEAT_MS];
     let stores = (1..=args.stores).map(|number| member("store", format!("store-{number}"), number, &more));
     [pd].into_iter().chain(stores).collect()
 }

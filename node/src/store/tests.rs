@@ -55,9 +55,7 @@ impl Cluster {
     }
 
     fn dir(root: &TempDir, name: &str) -> std::path::PathBuf {
-        let dir = root.path().join(name);
-        std::fs::create_dir_all(&dir).expect("a directory");
-        dir
+        root.path().join(name)
     }
 
     async fn start(&self, number: usize) -> Chores {
@@ -94,10 +92,11 @@ fn key(number: usize) -> Bytes {
     format!("k{number:03}").into()
 }
 
+#[expect(clippy::disallowed_methods, reason = "the limit of a test, in real time")]
 fn run(test: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    runtime
-        .block_on(async { tokio::time::timeout(Duration::from_secs(60), test).await.expect("the test ends in time") });
+    let limited = async { tokio::time::timeout(Duration::from_secs(60), test).await.expect("the test ends in time") };
+    runtime.block_on(limited);
 }
 
 #[test]

@@ -75,7 +75,7 @@ impl Draw {
     }
 
     /// The next operation.
-    pub fn next(&mut self) -> Operation {
+    pub fn operation(&mut self) -> Operation {
         let mix = self.workload.mix;
         let weights = [mix.read, mix.read_index, mix.follower_read, mix.put, mix.cas, mix.delete, mix.scan, mix.batch];
         let mut ticket = self.stream.below(weights.iter().sum::<u64>().max(1));
@@ -141,7 +141,7 @@ mod tests {
         for client in 1..=2 {
             let mut draw = Draw::new(client, workload.clone(), sim::Seed::new(client).stream());
             for _ in 0..2_000 {
-                let values = match draw.next() {
+                let values = match draw.operation() {
                     Operation::Put { value, .. } | Operation::Cas { value, .. } => vec![value],
                     Operation::Batch { pairs } => {
                         assert!(pairs.is_sorted() && pairs.iter().all(|(key, _)| key[..] < b"k0003"[..]), "{pairs:?}");
@@ -163,6 +163,6 @@ mod tests {
         let mut workload = Workload::default();
         workload.mix.delete = 0;
         let mut draw = Draw::new(1, workload, sim::Seed::new(3).stream());
-        assert!((0..2_000).all(|_| !matches!(draw.next(), Operation::Delete { .. })));
+        assert!((0..2_000).all(|_| !matches!(draw.operation(), Operation::Delete { .. })));
     }
 }
