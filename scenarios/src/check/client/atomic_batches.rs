@@ -4,7 +4,7 @@
 //! of that batch inside the part's range shows this version or a newer one. A key that shows nothing is fine if the batch
 //! deleted it, or if a newer deletion may have taken effect.
 //!
-//! Source: isolation of single-region batches, DESIGN section 7.
+//! Source: isolation of single-region batches.
 
 use bytes::Bytes;
 
@@ -23,7 +23,7 @@ pub const ATOMIC_BATCHES: Entry = Entry {
     family: "client",
     class: Class::Safety,
     property: "a scan within a region sees every batch whole or not at all",
-    source: "DESIGN section 7",
+    source: "isolation of single-region batches",
     hears: &[Hall::Client],
     make: || Box::new(AtomicBatches { seen: 0, deletions: Deletions::default() }),
 };

@@ -6,7 +6,7 @@
 //! fine where files simply are or are not there (`not-found`, `already-exists`): the node's own errors are its business
 //! as long as it lives.
 //!
-//! Source: DESIGN, the table of faults that a node must survive.
+//! Source: which faults a sound node survives, and which end it with a stated cause.
 
 use std::collections::BTreeMap;
 

@@ -4,7 +4,7 @@
 //! at every recent index, so a replica that lags is judged as of its own index. A key that a compaction drops is found
 //! here without any client reading it. Snapshots have a check of their own.
 //!
-//! Source: TiKV's consistency check; DESIGN section 7, "content".
+//! Source: TiKV's consistency check.
 
 use node::{fact::Fact, store::fact::apply};
 

@@ -2,7 +2,7 @@
 //!
 //! The change at one index of a region's log has one result, on every peer and in every life.
 //!
-//! Source: TiKV's check of region states across replicas; DESIGN section 7.
+//! Source: TiKV's check of region states across replicas.
 
 use std::{
     collections::{BTreeMap, btree_map::Entry as Slot},
@@ -27,7 +27,7 @@ pub const EQUAL_PEER_LIST: Entry = Entry {
     family: "region",
     class: Class::Safety,
     property: "the membership change at one index has the same result on every peer",
-    source: "DESIGN section 7",
+    source: "TiKV's check of region states across replicas",
     hears: &[Hall::Region],
     make: || Box::new(EqualPeerList::default()),
 };

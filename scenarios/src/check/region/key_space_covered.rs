@@ -4,7 +4,7 @@
 //! share a key never share a version. When the run is at rest or has converged, the newest ranges of all regions follow
 //! each other without a hole from the first key to the last. In between, a child that nobody has stated yet is no hole.
 //!
-//! Source: TiKV's `RegionEpoch`; DESIGN section 7.
+//! Source: TiKV's `RegionEpoch`.
 
 use std::{collections::BTreeMap, sync::Arc};
 

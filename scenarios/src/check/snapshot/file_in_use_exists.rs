@@ -3,7 +3,7 @@
 //! In use is what the manager's registry says: being sent, until the sending has ended, or being applied, until the
 //! applying has. Removing is what the room says. Temporary files and what a failed attempt leaves are nobody's.
 //!
-//! Source: tikv#2923, tikv#3129; INCIDENTS section 2 (a registered snapshot is not deleted).
+//! Source: tikv#2923, tikv#3129 (a registered snapshot is not deleted).
 
 use std::collections::BTreeMap;
 

@@ -1,6 +1,6 @@
 //! What a snapshot file's name says: `gen_` or `rev_`, region, term, index, and whether it is temporary.
 //!
-//! The room states paths, and only their last part matters. Source: INCIDENTS section 2, SnapManager.
+//! The room states paths, and only their last part matters. Source: the names that TiKV's SnapManager gives.
 
 use super::super::known::files::file_name;
 
