@@ -181,7 +181,7 @@ actions! {
         node "node": Node,
     }
 
-    /// The process stands still, and its monotonic clock with it.
+    /// The process stands still; its clocks run on.
     Pause "pause", r#"{ at = "1s", do = "pause", node = "store-1", for = "3s" }"# {
         /// Which process.
         node "node": Node,
