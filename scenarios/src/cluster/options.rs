@@ -122,3 +122,31 @@ pub fn client_options(knobs: &Knobs) -> client::Options {
         ..client::Options::default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry;
+
+    /// Everything that a plan with one line of knobs sets, as text.
+    fn settings(line: &str) -> String {
+        let text = format!(
+            "reenact = 1\nscenario = \"snapshot-gc\"\nseed = \"1\"\n\
+             cluster = {{ stores = 3, release = \"8.1.0\" }}\nknobs = {{ {line} }}\n"
+        );
+        let plan = Plan::parse(&text, &registry::vocabulary()).unwrap_or_else(|error| panic!("{line}: {error}"));
+        let room = (disk_config(&plan.knobs), link(&plan.knobs));
+        let processes =
+            (store(&plan, "store-1", 0, "8.1.0"), placement(&plan, PD_ADDRESS), client_options(&plan.knobs));
+        format!("{room:?} {processes:?}")
+    }
+
+    #[test]
+    fn every_knob_does_something() {
+        let without = settings("");
+        for row in knobs::TABLE {
+            let changes = |value| settings(&format!("\"{}\" = {value}", row.name)) != without;
+            assert!(changes(row.least) || changes(row.most), "nothing reads the knob `{}`", row.name);
+        }
+    }
+}

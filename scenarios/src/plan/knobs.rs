@@ -364,10 +364,6 @@ knobs! {
     ENGINE_LEVEL_RATIO "engine.level-ratio": u64 = 4, 2 => 16;
     /// The size of level 1.
     ENGINE_LEVEL1 "engine.level1": Size = Size::kib(256), Size::kib(4) => Size::mib(256);
-    /// Values of this size and more go to blob files.
-    ENGINE_BLOB_VALUE "engine.blob-value": Size = Size::kib(2), Size(16) => Size::mib(64);
-    /// Old versions are collected this often.
-    ENGINE_GC_TICK "engine.gc-tick": Nanos = Nanos::secs(5), Nanos::millis(10) => Nanos::secs(3_600);
 
     /// The tick of the raft loop.
     RAFT_TICK "raft.tick": Nanos = Nanos::millis(50), Nanos::millis(1) => Nanos::secs(5);
