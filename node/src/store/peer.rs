@@ -257,13 +257,12 @@ impl Peer {
         if self.is_from_stranger(turn, &message) {
             return;
         }
-        match &message.say {
-            Some(Say::Raft(_)) | Some(Say::Ask(_)) => self.wake(turn, "message"),
-            _ => {}
-        }
         match message.say {
             Some(Say::Raft(bytes)) => match Message::parse_from_carllerche_bytes(&bytes) {
-                Ok(raft) => self.step(turn, message.from, raft),
+                Ok(raft) => {
+                    self.heard(turn, message.from, &raft);
+                    self.step(turn, message.from, raft);
+                }
                 Err(_) => self.refused(turn, "unreadable-message"),
             },
             Some(Say::Gone(_)) => {
@@ -274,7 +273,8 @@ impl Peer {
             }
             Some(Say::Sleep(sleep)) => self.on_sleep(turn, message.from, sleep),
             Some(Say::Asleep(sleep)) => self.on_asleep(turn, message.from, sleep),
-            Some(Say::Ask(_)) | None => {}
+            Some(Say::Ask(_)) => self.wake(turn, "message"),
+            None => {}
         }
     }
 

@@ -26,6 +26,9 @@ use crate::{
     workload::{self, Log},
 };
 
+/// How many reads a probe has under way at most.
+const PROBE_READERS: usize = 16;
+
 /// What the operator can be asked to do.
 #[derive(Clone, Debug)]
 pub enum Order {
@@ -243,14 +246,22 @@ impl Operator {
     async fn probe(&self) -> Result<(), String> {
         let plan = self.cluster.plan().clone();
         let witness = self.cluster.witness().clone();
-        let client = u32::try_from(plan.workload.clients + 1).unwrap_or(u32::MAX);
-        let mut log = Log { handle: self.handle.clone(), witness, client, next: 0 };
-        let mut known = BTreeMap::new();
-        for key in workload::keys(&plan.workload) {
-            if !workload::get(&self.client, key.clone(), ReadBy::ReadIndex, &mut log, &mut known).await {
-                return Err(format!("{} cannot be read", String::from_utf8_lossy(&key)));
+        let first = u32::try_from(plan.workload.clients + 1).unwrap_or(u32::MAX);
+        let keys: Vec<Bytes> = workload::keys(&plan.workload).collect();
+        // Each reader is a client to whoever judges: its operations follow each other.
+        let readers = (first..).zip(keys.chunks(keys.len().div_ceil(PROBE_READERS).max(1))).map(|(client, keys)| {
+            let mut log = Log { handle: self.handle.clone(), witness: witness.clone(), client, next: 0 };
+            async move {
+                let mut known = BTreeMap::new();
+                for key in keys {
+                    if !workload::get(&self.client, key.clone(), ReadBy::ReadIndex, &mut log, &mut known).await {
+                        return Err(format!("{} cannot be read", String::from_utf8_lossy(key)));
+                    }
+                }
+                Ok(())
             }
-        }
+        });
+        futures::future::try_join_all(readers).await?;
         for region in self.cluster.witness().with_rest(|rest| rest.regions()) {
             self.client.compute_hash(&region.start).await.map_err(|error| error.to_string())?;
         }

@@ -3,8 +3,13 @@
 //! A leader with nothing to do asks its followers to sleep; each one that has everything sleeps and says so; when all
 //! have, the leader sleeps too. Any message and any request wakes a peer, and a leader that wakes says a heartbeat, which
 //! wakes its followers. A follower that woke alone campaigns after its timeout, and thereby wakes the others.
+//!
+//! Heartbeats and their answers are no work: they keep nobody from falling asleep. An answer shows that a follower is awake,
+//! so a leader that sleeps already asks it to sleep again.
 
 use std::collections::BTreeSet;
+
+use raft::eraftpb::{Message, MessageType};
 
 use super::{Peer, membership};
 use crate::{
@@ -44,6 +49,23 @@ impl Peer {
         turn.env.state(Fact::Woken { region: self.id(), peer: self.me.id, reason: reason.into() });
         if self.is_leader() {
             self.raw.ping();
+        }
+    }
+
+    /// What a raft message from another peer means for sleep, before it is stepped.
+    pub(super) fn heard(&mut self, turn: &mut Turn, from: Id, message: &Message) {
+        let now = message.term == self.term();
+        match message.get_msg_type() {
+            MessageType::MsgHeartbeat if now && !self.sleep.asleep => {}
+            MessageType::MsgHeartbeatResponse if now && self.is_leader() => {
+                self.sleep.agreed.remove(&from.id);
+                let known = self.region.peer(from.id).is_some();
+                if self.sleep.asleep && known {
+                    let words = Words { term: self.term(), index: self.log().last_index() };
+                    self.say(turn, from, Say::Sleep(words));
+                }
+            }
+            _ => self.wake(turn, "message"),
         }
     }
 
