@@ -12,8 +12,11 @@
 mod caller;
 mod serve;
 
-use bytes::Bytes;
-use prost::Message;
+use bytes::{Bytes, BytesMut};
+use prost::{
+    Message,
+    encoding::{self, WireType},
+};
 
 pub use caller::{CallError, Caller};
 pub use serve::{Handler, Reply, Server, serve};
@@ -37,6 +40,17 @@ const ABANDONED: u32 = u32::MAX - 1;
 /// A frame that expects no answer.
 pub fn one_way(service: u32, body: Bytes) -> Bytes {
     frame(0, service, body)
+}
+
+/// The same, of a message that is written into its frame at once.
+pub fn one_way_message(service: u32, message: &impl Message) -> Bytes {
+    let len = message.encoded_len();
+    let mut out = BytesMut::with_capacity(len + 16);
+    encoding::uint32::encode(2, &service, &mut out);
+    encoding::encode_key(3, WireType::LengthDelimited, &mut out);
+    encoding::encode_varint(len as u64, &mut out);
+    message.encode_raw(&mut out);
+    out.freeze()
 }
 
 /// The service and body of a frame; `None` when it is not one.

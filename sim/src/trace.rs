@@ -6,7 +6,7 @@
 //!
 //! Not in here: what a step means.
 
-use std::{collections::VecDeque, fmt, sync::Arc};
+use std::{fmt, sync::Arc};
 
 use parking_lot::Mutex;
 use xxhash_rust::xxh3::xxh3_64;
@@ -127,7 +127,8 @@ impl fmt::Display for Difference {
 struct State {
     mixer: Mixer,
     steps: u64,
-    last: VecDeque<Step>,
+    /// A ring: step `n` lies at `(n - 1) % KEPT_STEPS`.
+    last: Vec<Step>,
     record: Option<Vec<Step>>,
 }
 
@@ -142,7 +143,7 @@ impl Tracer {
             state: Mutex::new(State {
                 mixer: Mixer::new(),
                 steps: 0,
-                last: VecDeque::with_capacity(KEPT_STEPS),
+                last: Vec::with_capacity(KEPT_STEPS),
                 record: recording.then(Vec::new),
             }),
         }
@@ -154,10 +155,12 @@ impl Tracer {
         state.steps += 1;
         step.number = state.steps;
         mix(&mut state.mixer, step);
-        if state.last.len() == KEPT_STEPS {
-            state.last.pop_front();
+        let place = (step.number - 1) as usize % KEPT_STEPS;
+        if state.last.len() < KEPT_STEPS {
+            state.last.push(step.clone());
+        } else {
+            state.last[place] = step.clone();
         }
-        state.last.push_back(step.clone());
         if let Some(record) = &mut state.record {
             record.push(step.clone());
         }
@@ -165,10 +168,12 @@ impl Tracer {
 
     pub(crate) fn snapshot(&self, with_record: bool) -> Trace {
         let mut state = self.state.lock();
+        let (newer, older) = state.last.split_at(state.steps as usize % KEPT_STEPS % state.last.len().max(1));
+        let last = older.iter().chain(newer).cloned().collect();
         Trace {
             hash: state.mixer.value(),
             steps: state.steps,
-            last: state.last.iter().cloned().collect(),
+            last,
             record: if with_record { state.record.take() } else { None },
         }
     }

@@ -53,12 +53,16 @@ impl BlockBuilder {
 
     /// The block; the builder is empty again.
     pub(crate) fn finish(&mut self) -> Bytes {
-        let mut data = std::mem::take(&mut self.data);
+        // The next block will be about as large.
+        let next = BytesMut::with_capacity(self.data.len() + self.data.len() / 4);
+        let mut data = std::mem::replace(&mut self.data, next);
         for restart in &self.restarts {
             data.put_u32_le(*restart);
         }
         data.put_u32_le(self.restarts.len() as u32);
-        *self = BlockBuilder::default();
+        self.restarts.clear();
+        self.last.clear();
+        self.entries = 0;
         data.freeze()
     }
 }

@@ -58,6 +58,18 @@ struct RunCursor {
 }
 
 impl RunCursor {
+    /// The next entry if it lies in the block at hand, as most do: then nothing is waited for.
+    fn next_at_hand(&mut self) -> Result<Option<Entry>, Error> {
+        let Some(cursor) = &mut self.open else { return Ok(None) };
+        let found = cursor.next_at_hand()?;
+        if found.as_ref().is_some_and(|entry| !range::ends_after(&self.end, &entry.key)) {
+            self.tables.clear();
+            self.open = None;
+            return Ok(None);
+        }
+        Ok(found)
+    }
+
     async fn next(&mut self) -> Result<Option<Entry>, Error> {
         loop {
             let found = match &mut self.open {
@@ -100,7 +112,10 @@ impl Head {
     async fn advance(&mut self) -> Result<Option<Entry>, Error> {
         let next = match &mut self.source {
             Source::Mem(cursor) => cursor.next(),
-            Source::Run(cursor) => cursor.next().await?,
+            Source::Run(cursor) => match cursor.next_at_hand()? {
+                None => cursor.next().await?,
+                found => found,
+            },
         };
         Ok(std::mem::replace(&mut self.entry, next))
     }
@@ -188,10 +203,10 @@ impl Merge {
             }
         }
         let Some(newest) = newest else { return Ok(None) };
-        let key = self.heads[newest].entry.as_ref().expect("it was compared just now").key.clone();
-        for (index, head) in self.heads.iter_mut().enumerate() {
-            if index != newest && head.entry.as_ref().is_some_and(|entry| entry.key == key) {
-                head.advance().await?;
+        for index in 0..self.heads.len() {
+            let key = |head: usize| self.heads[head].entry.as_ref().map(|entry| &entry.key);
+            if index != newest && key(index) == key(newest) {
+                self.heads[index].advance().await?;
             }
         }
         self.heads[newest].advance().await

@@ -306,6 +306,13 @@ impl TableCursor {
         self.next().await
     }
 
+    /// The next entry if it lies in the block at hand.
+    pub(crate) fn next_at_hand(&mut self) -> Result<Option<Entry>, Error> {
+        let Some(cursor) = &mut self.cursor else { return Ok(None) };
+        let entry = cursor.next().map_err(|malformed| self.table.malformed(malformed))?;
+        Ok(entry.map(|entry| self.table.numbered(entry)))
+    }
+
     /// The next entry.
     pub(crate) async fn next(&mut self) -> Result<Option<Entry>, Error> {
         loop {

@@ -96,13 +96,11 @@ impl LogBatch {
 
     /// The data bytes of the entries in it.
     pub fn bytes(&self) -> usize {
-        let size = |op: &Op| match op {
-            Op::Append(entries) | Op::Move(entries) => {
-                entries.iter().map(|entry| entry.data.len() + entry.context.len() + ENTRY).sum()
-            }
+        let bytes = |op: &Op| match op {
+            Op::Append(entries) | Op::Move(entries) => size(entries),
             _ => 24,
         };
-        self.ops.iter().map(|(_, _, op)| size(op)).sum()
+        self.ops.iter().map(|(_, _, op)| bytes(op)).sum()
     }
 
     fn push(&mut self, region: RegionId, peer: PeerId, op: Op) {
@@ -142,8 +140,13 @@ pub(super) struct Span {
 
 /// Writes records one behind the other and remembers where the entries lie, in order.
 pub(super) fn encode(ops: &[(RegionId, PeerId, Op)]) -> (Vec<u8>, Vec<Span>) {
-    let mut out = Vec::new();
-    let mut spans = Vec::new();
+    let entries = |op: &Op| match op {
+        Op::Append(entries) | Op::Move(entries) => (21 + size(entries), entries.len()),
+        _ => (41, 0),
+    };
+    let (bytes, count) =
+        ops.iter().map(|(_, _, op)| entries(op)).fold((0, 0), |all, one| (all.0 + one.0, all.1 + one.1));
+    let (mut out, mut spans) = (Vec::with_capacity(bytes), Vec::with_capacity(count));
     for (region, peer, op) in ops {
         let (tag, numbers, entries): (u8, &[u64], &[Entry]) = match op {
             Op::Append(entries) => (1, &[], entries),
@@ -169,6 +172,11 @@ pub(super) fn encode(ops: &[(RegionId, PeerId, Op)]) -> (Vec<u8>, Vec<Span>) {
         }
     }
     (out, spans)
+}
+
+/// Bytes that entries take inside a body.
+fn size(entries: &[Entry]) -> usize {
+    entries.iter().map(|entry| entry.data.len() + entry.context.len() + ENTRY).sum()
 }
 
 fn put_entry(out: &mut Vec<u8>, entry: &Entry) {

@@ -72,11 +72,10 @@ pub async fn run(
 ) {
     let mut queue = Vec::with_capacity(TASKS_MAX);
     while tasks.recv_many(&mut queue, TASKS_MAX).await > 0 {
-        let mut all = LogTask::default();
-        for task in queue.drain(..) {
-            all.take_in(task);
-        }
-        let LogTask { engine: states, log: batch, sync, written, messages, done } = all;
+        let mut tasks = queue.drain(..);
+        let mut all = tasks.next().unwrap_or_default();
+        tasks.for_each(|task| all.take_in(task));
+        let LogTask { engine: states, log: batch, sync, written, mut messages, done } = all;
         point!(env.points, site::BEFORE_LOG_APPEND).await;
         if !states.is_empty()
             && let Err(error) = engine.write(states, true).await
@@ -101,7 +100,7 @@ pub async fn run(
             }
         }
         point!(env.points, site::AFTER_LOG_SYNC).await;
-        client.send(&env, messages);
+        client.send(&env, &mut messages);
         for waiting in done {
             // Whoever waits may have gone.
             let _ = waiting.send(());

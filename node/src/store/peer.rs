@@ -162,6 +162,8 @@ impl Peer {
             check_quorum: true,
             pre_vote: true,
             batch_append: true,
+            // What is committed travels with the next append or heartbeat, as upstream has it.
+            skip_bcast_commit: true,
             ..Config::default()
         };
         let raw = RawNode::new(&config, log, &turn.logger).expect("the settings are checked before a store starts");
@@ -396,6 +398,7 @@ impl Peer {
     pub fn admin_ended(&mut self, index: u64) {
         if self.admin.is_some_and(|under_way| under_way <= index) {
             self.admin = None;
+            self.raw.skip_bcast_commit(true);
             self.lease.resume();
         }
     }

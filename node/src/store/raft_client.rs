@@ -11,7 +11,6 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use failpoints::point;
 use futures::future::{Either, select};
 use parking_lot::Mutex;
-use prost::Message as _;
 use tokio::sync::mpsc;
 
 use super::{
@@ -62,17 +61,15 @@ impl RaftClient {
     }
 
     /// Sends messages, stating what each one promises.
-    pub fn send(&self, env: &Env, messages: Vec<Outgoing>) {
+    pub fn send(&self, env: &Env, messages: &mut Vec<Outgoing>) {
         if messages.is_empty() {
             return;
         }
-        for Outgoing { fact, .. } in &messages {
-            if let Some(fact) = fact {
-                env.state(fact.clone());
-            }
+        for fact in messages.iter_mut().filter_map(|outgoing| outgoing.fact.take()) {
+            env.state(fact);
         }
         let mut queues = self.0.queues.lock();
-        for Outgoing { message, .. } in messages {
+        for Outgoing { message, .. } in messages.drain(..) {
             let store = message.to.store;
             let queue = queues.entry(store).or_insert_with(|| self.connect(env, store));
             // A full queue loses messages: raft sends again.
@@ -197,13 +194,13 @@ impl Stream {
 
     async fn send_frame(&self, sender: &dyn crate::env::FrameSender, frame: &mut PeerFrame) -> Result<(), End> {
         let dropped = point!(self.env.points, site::BEFORE_RAFT_SEND).await.is_some();
-        let body = frame.encode_to_vec();
+        let bytes = rpc::one_way_message(rpc::RAFT, frame);
         frame.messages.clear();
         if dropped {
             return Ok(());
         }
         let broken = |error: std::io::Error| End::Broken(Text::from(error.to_string()));
-        sender.send(rpc::one_way(rpc::RAFT, body.into())).map_err(broken)
+        sender.send(bytes).map_err(broken)
     }
 }
 

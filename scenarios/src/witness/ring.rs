@@ -1,7 +1,5 @@
 //! The last events of a run. They are kept as they are and made text only when someone looks.
 
-use std::collections::VecDeque;
-
 use crate::event::{Body, Event};
 
 /// How many are kept.
@@ -12,23 +10,28 @@ const WIDTH: usize = 220;
 
 pub(super) struct Ring {
     nodes: Vec<String>,
-    events: VecDeque<(u64, Event)>,
+    events: Vec<(u64, Event)>,
+    /// The oldest one, once the ring is full.
+    first: usize,
 }
 
 impl Ring {
     pub(super) fn new(nodes: Vec<String>) -> Self {
-        Self { nodes, events: VecDeque::with_capacity(KEPT) }
+        Self { nodes, events: Vec::with_capacity(KEPT), first: 0 }
     }
 
     pub(super) fn push(&mut self, step: u64, event: Event) {
-        if self.events.len() == KEPT {
-            self.events.pop_front();
+        if self.events.len() < KEPT {
+            return self.events.push((step, event));
         }
-        self.events.push_back((step, event));
+        // Events are large and many: each is moved once.
+        self.events[self.first] = (step, event);
+        self.first = (self.first + 1) % KEPT;
     }
 
     pub(super) fn lines(&self) -> Vec<String> {
-        self.events.iter().map(|(step, event)| self.line(*step, event)).collect()
+        let (newer, older) = self.events.split_at(self.first);
+        older.iter().chain(newer).map(|(step, event)| self.line(*step, event)).collect()
     }
 
     fn line(&self, step: u64, event: &Event) -> String {

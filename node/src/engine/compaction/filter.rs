@@ -6,7 +6,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use failpoints::defect;
 
 use crate::{
@@ -30,29 +29,19 @@ pub(crate) struct Filter<'a> {
     version: &'a Arc<Version>,
     safe_point: Option<SafePoint>,
     /// The user key at hand, as its versions begin.
-    prefix: Bytes,
+    prefix: Vec<u8>,
     /// Its safe point; 0 without one.
     below: u64,
     /// Whether its newest version at or below the safe point was seen.
     settled: bool,
     /// A planted defect: the versions that are lost.
-    lost: Option<Bytes>,
+    lost: Option<Vec<u8>>,
 }
 
 impl<'a> Filter<'a> {
     pub(crate) fn new(shared: &'a Shared, family: Family, target: usize, version: &'a Arc<Version>) -> Filter<'a> {
         let safe_point = shared.safe_point.read().clone();
-        Filter {
-            shared,
-            family,
-            target,
-            version,
-            safe_point,
-            prefix: Bytes::new(),
-            below: 0,
-            settled: false,
-            lost: None,
-        }
+        Filter { shared, family, target, version, safe_point, prefix: Vec::new(), below: 0, settled: false, lost: None }
     }
 
     /// Whether an entry with a value stays.
@@ -63,7 +52,8 @@ impl<'a> Filter<'a> {
         let Some(prefix) = range::version_prefix(&entry.key) else { return Ok(true) };
         let is_newest = self.prefix != prefix;
         if is_newest {
-            self.prefix = entry.key.slice(..prefix.len());
+            self.prefix.clear();
+            self.prefix.extend_from_slice(prefix);
             self.settled = false;
             self.below = match (&self.safe_point, key::parse_version(&entry.key)) {
                 (Some(safe_point), Some((user_key, _))) => safe_point(&user_key),

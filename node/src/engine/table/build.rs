@@ -52,7 +52,7 @@ pub(crate) struct TableBuilder {
     block: BlockBuilder,
     index: BytesMut,
     hashes: Vec<u64>,
-    prefix: Bytes,
+    prefix: Vec<u8>,
     entries: u64,
     first: Option<Bytes>,
     last: Bytes,
@@ -81,7 +81,7 @@ impl TableBuilder {
             block: BlockBuilder::default(),
             index: BytesMut::new(),
             hashes: Vec::new(),
-            prefix: Bytes::new(),
+            prefix: Vec::new(),
             entries: 0,
             first: None,
             last: Bytes::new(),
@@ -98,7 +98,8 @@ impl TableBuilder {
             && self.prefix != prefix
         {
             self.hashes.push(filter::hash(prefix));
-            self.prefix = key.slice(..prefix.len());
+            self.prefix.clear();
+            self.prefix.extend_from_slice(prefix);
         }
         self.entries += 1;
         self.first.get_or_insert_with(|| key.clone());

@@ -60,6 +60,7 @@ impl Peer {
         }
         self.ask_for_what_is_missing(turn);
         self.serve(turn);
+        self.ask_to_sleep(turn);
     }
 
     fn ask_for_what_is_missing(&mut self, turn: &mut Turn) {
@@ -148,6 +149,7 @@ impl Peer {
                     self.revoked(turn, "stepped-down");
                 }
                 self.admin = None;
+                self.raw.skip_bcast_commit(true);
                 self.asking_split = false;
                 self.give_up_proposals();
                 self.raw.mut_store().offer(None);

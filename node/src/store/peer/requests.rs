@@ -198,6 +198,8 @@ impl Peer {
         let (index, term) = (self.raw.raft.raft_log.last_index(), self.term());
         self.proposals.push_back(Proposal { index, term, answer });
         self.admin = Some(index);
+        // What changes the region is told to all at once.
+        self.raw.skip_bcast_commit(false);
         self.lease.propose(index, turn.now);
         turn.env.state(Fact::Proposed { region: self.region.id, peer: self.me.id, term, kind: kind.into() });
         true

@@ -24,6 +24,8 @@ pub(super) struct Sleep {
     asleep: bool,
     idle_ticks: usize,
     agreed: BTreeSet<PeerId>,
+    /// Whether the others are to be asked at the end of this turn.
+    asks: bool,
 }
 
 impl Sleep {
@@ -111,13 +113,19 @@ impl Peer {
         if self.region.peers.len() == 1 {
             return self.fall_asleep(turn);
         }
-        if over % turn.options.raft_heartbeat_ticks == 1 || turn.options.raft_heartbeat_ticks == 1 {
-            let words = Words { term: self.term(), index: last };
-            let others: Vec<Id> = self.region.peers.iter().filter(|peer| peer.id != self.me.id).copied().collect();
-            for peer in others {
-                if !self.sleep.agreed.contains(&peer.id) {
-                    self.say(turn, peer, Say::Sleep(words));
-                }
+        let every = turn.options.raft_heartbeat_ticks;
+        self.sleep.asks = every == 1 || over % every == 1;
+    }
+
+    /// Asks the others to sleep, behind what raft-rs said in this turn: a heartbeat that came after would wake them.
+    pub(super) fn ask_to_sleep(&mut self, turn: &mut Turn) {
+        if !std::mem::take(&mut self.sleep.asks) || !self.is_leader() || self.sleep.idle_ticks == 0 {
+            return;
+        }
+        let words = Words { term: self.term(), index: self.log().last_index() };
+        for peer in &self.region.peers {
+            if peer.id != self.me.id && !self.sleep.agreed.contains(&peer.id) {
+                self.say(turn, *peer, Say::Sleep(words));
             }
         }
     }

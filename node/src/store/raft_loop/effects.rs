@@ -50,8 +50,7 @@ impl RaftLoop {
         for task in turn.apply.drain(..) {
             let _ = self.reach.apply.send(task);
         }
-        let out = std::mem::take(&mut turn.out);
-        self.reach.client.send(&turn.env, out);
+        self.reach.client.send(&turn.env, &mut turn.out);
         if !turn.served.is_empty() {
             let snapshot = Arc::new(self.reach.engine.snapshot());
             for (region, reads) in turn.served.drain(..) {
