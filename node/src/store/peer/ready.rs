@@ -60,7 +60,7 @@ impl Peer {
         }
         self.ask_for_what_is_missing(turn);
         self.serve(turn);
-        self.ask_to_sleep(turn);
+        self.say_sleep(turn);
     }
 
     fn ask_for_what_is_missing(&mut self, turn: &mut Turn) {

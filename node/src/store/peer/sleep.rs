@@ -26,6 +26,8 @@ pub(super) struct Sleep {
     agreed: BTreeSet<PeerId>,
     /// Whether the others are to be asked at the end of this turn.
     asks: bool,
+    /// Whom to tell at the end of this turn that this peer sleeps.
+    answers: Option<(Id, Words)>,
 }
 
 impl Sleep {
@@ -117,8 +119,14 @@ impl Peer {
         self.sleep.asks = every == 1 || over % every == 1;
     }
 
-    /// Asks the others to sleep, behind what raft-rs said in this turn: a heartbeat that came after would wake them.
-    pub(super) fn ask_to_sleep(&mut self, turn: &mut Turn) {
+    /// Says what is to be said about sleep, behind what raft-rs said in this turn: a heartbeat that came after would wake
+    /// the others, and its answer would tell the leader that this peer is awake.
+    pub(super) fn say_sleep(&mut self, turn: &mut Turn) {
+        if let Some((to, words)) = self.sleep.answers.take()
+            && self.sleep.asleep
+        {
+            self.say(turn, to, Say::Asleep(words));
+        }
         if !std::mem::take(&mut self.sleep.asks) || !self.is_leader() || self.sleep.idle_ticks == 0 {
             return;
         }
@@ -151,7 +159,7 @@ impl Peer {
             if !self.sleep.asleep {
                 self.fall_asleep(turn);
             }
-            self.say(turn, from, Say::Asleep(words));
+            self.sleep.answers = Some((from, words));
         }
     }
 
