@@ -26,6 +26,8 @@ pub enum Name {
     Lints,
     /// All tests.
     Tests,
+    /// One trace in two builds.
+    Profiles,
     /// The production build.
     Production,
     /// The tests of a build without points.
@@ -41,6 +43,7 @@ impl Name {
             Self::Layers => "layers",
             Self::Lints => "lints",
             Self::Tests => "tests",
+            Self::Profiles => "profiles",
             Self::Production => "production",
             Self::Absent => "absent",
         }
@@ -78,7 +81,7 @@ impl AddAssign for Count {
 }
 
 /// All steps, in order.
-pub const STEPS: [Step; 7] = [
+pub const STEPS: [Step; 8] = [
     Step { name: Name::Format, what: "cargo fmt --check", run: format },
     Step {
         name: Name::Style,
@@ -88,6 +91,11 @@ pub const STEPS: [Step; 7] = [
     Step { name: Name::Layers, what: "which package and which room may name which", run: layers },
     Step { name: Name::Lints, what: "clippy over the workspace, warnings are errors", run: lints },
     Step { name: Name::Tests, what: "all tests of the workspace, with points", run: tests },
+    Step {
+        name: Name::Profiles,
+        what: "plans give the same traces in the debug and the optimised build",
+        run: profiles,
+    },
     Step { name: Name::Production, what: "the node built alone holds no site and no defect", run: production },
     Step {
         name: Name::Absent,
@@ -142,6 +150,27 @@ fn lints(root: &Path) -> anyhow::Result<Count> {
 
 fn tests(root: &Path) -> anyhow::Result<Count> {
     count_tests(root, &["test", "--workspace", "--profile", "sim", "--no-fail-fast"])
+}
+
+/// Runs the same plans in both builds, each of them twice, and compares what is said about their traces.
+fn profiles(root: &Path) -> anyhow::Result<Count> {
+    let mut said = Vec::new();
+    for profile in ["dev", "sim"] {
+        let run = ["run", "--quiet", "--profile", profile, "--package", "reenact", "--"];
+        let mut lines = Vec::new();
+        let arguments = [&run[..], &["determinism", "--seeds", "1..2"]].concat();
+        let equal = cargo(root, &arguments, |line| lines.push(line.to_owned()))?;
+        if !equal {
+            return Ok(Count::one(false));
+        }
+        said.push(lines);
+    }
+    let same = said[0] == said[1] && !said[0].is_empty();
+    if !same {
+        println!("the traces differ between the debug and the optimised build");
+        println!("remedy: `replay PLAN --record FILE` with both, and compare the files");
+    }
+    Ok(Count::one(same))
 }
 
 fn absent(root: &Path) -> anyhow::Result<Count> {

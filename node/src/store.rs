@@ -16,6 +16,7 @@ pub mod mail;
 pub mod options;
 pub mod peer;
 pub mod raft_client;
+mod raft_log_drain;
 pub mod raft_loop;
 mod recovery;
 pub mod region_worker;
@@ -174,7 +175,7 @@ impl Store {
             options: options.clone(),
             store,
             mailbox: mailbox.clone(),
-            logger: slog::Logger::root(slog::Discard, slog::o!()),
+            logger: slog::Logger::root(raft_log_drain::RaftLogDrain, slog::o!()),
             instances: std::cell::Cell::new(0),
             now: env.now(),
             log: log_writer::LogTask::default(),

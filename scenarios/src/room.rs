@@ -37,6 +37,11 @@ pub use sim::{
 // Its steps, as its trace has them.
 pub use sim::{Observer, Step, event, trace::Mixer};
 
+/// Takes out the remedy against randomness of the kernel's, in this whole process, for tests of what it does.
+pub fn leak_entropy() {
+    sim::entropy::set_remedy(false);
+}
+
 /// What one incarnation of a process of the room may touch, as a node asks for it.
 pub fn env(handle: &sim::Handle, witness: &Arc<Witness>, stats: &StatsFault, defects: &[String]) -> Env {
     Env {

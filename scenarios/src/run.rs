@@ -3,6 +3,7 @@
 //! An outcome is a value that crosses a process border as JSON. It holds no time of the machine and no path, so that
 //! two outcomes of one plan are equal.
 
+mod log;
 mod story;
 
 use std::{
@@ -101,6 +102,18 @@ impl Outcome {
     }
 }
 
+/// Whether this can be a [`RunOptions::log`]; if not, why.
+pub fn check_log(filter: &str) -> Result<(), String> {
+    log::Log::new(filter).map(drop)
+}
+
+/// Lets raft-rs draw its election timeouts from the kernel, in this whole process: a leak that two processes differ by.
+///
+/// Only for tests of the comparison of traces; call it before the first run.
+pub fn leak_entropy() {
+    crate::room::leak_entropy();
+}
+
 /// Runs a plan. The calling thread waits; the run has a thread of its own.
 pub fn run(plan: &Plan, options: &RunOptions) -> Outcome {
     let plan = Arc::new(plan.clone());
@@ -119,7 +132,18 @@ pub fn run(plan: &Plan, options: &RunOptions) -> Outcome {
     let world = World::new(Seed::new(plan.seed)).time_limit(time_limit(&plan)).observer(witness.clone());
     let world = if options.record.is_some() { world.record() } else { world };
     let (told, hearing) = (plan.clone(), witness.clone());
-    let ended = world.run(move |room| story::tell(room, told, hearing));
+    let log = match options.log.as_deref().map(log::Log::new).transpose() {
+        Ok(log) => log,
+        Err(error) => return Outcome::harness("log", error),
+    };
+    let ended = world.run(move |room| {
+        let listening = log.map(|log| log.listen(&room));
+        async move {
+            let told = story::tell(room, told, hearing).await;
+            drop(listening);
+            told
+        }
+    });
     if matches!(ended.end, End::Finished(Ok(()))) {
         witness.finish();
     }

@@ -17,6 +17,7 @@ use scenarios::{
 };
 
 use crate::{
+    campaign::pool::Pool,
     exit, input,
     output::{self, progress},
     run::PoolArgs,
@@ -40,6 +41,15 @@ pub struct Args {
     defect: Vec<String>,
     #[command(flatten)]
     pool: PoolArgs,
+    /// Lets randomness of the kernel's into runs: for the test which shows that this command notices
+    #[arg(long, hide = true)]
+    leak_entropy: bool,
+}
+
+impl Args {
+    fn pool(&self) -> Pool {
+        Pool { leak_entropy: self.leak_entropy, ..self.pool.pool(false) }
+    }
 }
 
 /// Compares, and names the first difference of each plan.
@@ -62,7 +72,7 @@ pub fn determinism(args: Args) -> anyhow::Result<u8> {
         let mut outcomes = BTreeMap::new();
         let options = RunOptions::default;
         let jobs = order.into_iter().map(|i| Job { number: i as u64, plan: plans[i].clone(), options: options() });
-        args.pool.pool(false).run(jobs, |done| {
+        args.pool().run(jobs, |done| {
             outcomes.insert(done.number, done.outcome);
             bar.inc(1);
             ControlFlow::Continue(())
@@ -74,10 +84,12 @@ pub fn determinism(args: Args) -> anyhow::Result<u8> {
     let second = batch((0..plans.len()).rev().collect())?;
     bar.finish_and_clear();
 
-    let (mut differing, mut steps, mut failed) = (0, 0, 0);
+    let (mut differing, mut steps, mut failed, mut traces) = (0, 0, 0, 0_u64);
     for (number, plan) in (0..).zip(&plans) {
         let (a, b) = (&first[&number], &second[&number]);
         steps += a.stats.steps;
+        // In the order of plans, so that it can be compared between job counts and builds.
+        traces = traces.rotate_left(7) ^ a.trace_hash;
         if a == b {
             // Equal ends of a run that never ran prove nothing.
             failed += u64::from(a.verdict.class == scenarios::verdict::Class::Harness);
@@ -98,7 +110,7 @@ pub fn determinism(args: Args) -> anyhow::Result<u8> {
     }
     let equal = plans.len() as u64 - differing;
     output::print(&format!(
-        "{equal} of {} plans gave equal traces in two processes, {steps} steps each\n",
+        "{equal} of {} plans gave equal traces in two processes, {steps} steps each, all together {traces:016x}\n",
         plans.len()
     ));
     if failed > 0 {
@@ -115,7 +127,7 @@ fn first_difference(args: &Args, plan: &str) -> anyhow::Result<String> {
     for path in &paths {
         let options = RunOptions { record: Some(path.clone()), ..RunOptions::default() };
         let job = Job { number: 0, plan: plan.to_owned(), options };
-        args.pool.pool(false).run([job].into_iter(), |_| ControlFlow::Continue(()))?;
+        args.pool().run([job].into_iter(), |_| ControlFlow::Continue(()))?;
     }
     let text = compare(&paths[0], &paths[1]);
     std::fs::remove_dir_all(&folder)?;

@@ -54,7 +54,7 @@ enum Command {
     Bench(bench::Args),
     /// Runs plans that come on standard input
     #[command(hide = true)]
-    Worker,
+    Worker(worker::Args),
 }
 
 fn main() -> ExitCode {
@@ -68,7 +68,7 @@ fn main() -> ExitCode {
         Command::Check(args) => check::check(args),
         Command::Determinism(args) => determinism::determinism(args),
         Command::Bench(args) => bench::bench(args),
-        Command::Worker => worker::serve(),
+        Command::Worker(args) => worker::serve(args),
     }));
     ExitCode::from(match status {
         Ok(Ok(status)) => status,

@@ -2,10 +2,15 @@
 
 use std::{ops::ControlFlow, path::PathBuf};
 
-use scenarios::{registry, run::RunOptions, verdict::Class};
+use scenarios::{
+    registry,
+    run::{self, RunOptions},
+    verdict::Class,
+};
 
 use crate::{
-    campaign, exit, input,
+    campaign::{self, pool::Pool},
+    exit, input,
     output::{self, failure},
     run::PoolArgs,
     worker::Job,
@@ -18,7 +23,7 @@ pub struct Args {
     #[arg(required = true, value_name = "FILE.toml")]
     files: Vec<PathBuf>,
     /// Shows what nodes log, from this level on
-    #[arg(long, value_name = "LEVEL")]
+    #[arg(long, value_name = "LEVEL", value_parser = log_filter)]
     log: Option<String>,
     /// Writes the whole trace of the one plan, a JSON event a line
     #[arg(long, value_name = "FILE.jsonl")]
@@ -28,6 +33,10 @@ pub struct Args {
     bisect: bool,
     #[command(flatten)]
     pool: PoolArgs,
+}
+
+fn log_filter(text: &str) -> Result<String, String> {
+    run::check_log(text).map(|()| text.to_owned())
 }
 
 /// Replays all files; nothing runs unless all can be read.
@@ -41,7 +50,9 @@ pub fn replay(args: Args) -> anyhow::Result<u8> {
     let options = RunOptions { log: args.log.clone(), record, ..RunOptions::default() };
     let jobs = (0..).zip(&plans).map(|(number, plan)| Job { number, plan: plan.to_string(), options: options.clone() });
     let mut results: Vec<_> = plans.iter().map(|_| None).collect();
-    args.pool.pool(true).run(jobs, |done| {
+    // What is listened to is run once: twice the same log would only confuse.
+    let pool = Pool { hear: args.log.is_some(), ..args.pool.pool(args.log.is_none()) };
+    pool.run(jobs, |done| {
         let index = usize::try_from(done.number).expect("jobs are numbered by the files");
         results[index] = Some(done);
         ControlFlow::Continue(())
@@ -60,9 +71,6 @@ pub fn replay(args: Args) -> anyhow::Result<u8> {
             ),
             _ => failure::report(plan, &done.outcome, &done.stderr),
         };
-        if args.log.is_some() && verdict.class == Class::Pass {
-            text.push_str(&done.stderr);
-        }
         match differences.as_deref() {
             None => {}
             Some([]) => text.push_str("  as recorded\n"),

@@ -49,8 +49,19 @@ pub struct Reply {
     pub panicked: bool,
 }
 
+/// How a worker works.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Lets randomness of the kernel's into runs: for the test which shows that traces then differ
+    #[arg(long)]
+    leak_entropy: bool,
+}
+
 /// Serves jobs until there are no more.
-pub fn serve() -> anyhow::Result<u8> {
+pub fn serve(args: Args) -> anyhow::Result<u8> {
+    if args.leak_entropy {
+        run::leak_entropy();
+    }
     let vocabulary = registry::vocabulary();
     end_with_parent();
     for line in std::io::stdin().lock().lines() {

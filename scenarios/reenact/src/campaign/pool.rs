@@ -42,6 +42,10 @@ pub struct Pool {
     pub run_timeout: Duration,
     /// Whether a failure is run again in a fresh process before it is reported.
     pub confirm: bool,
+    /// Whether what workers write to standard error goes on to that of this process as it comes.
+    pub hear: bool,
+    /// Whether workers let randomness of the kernel's into runs, to show that traces then differ.
+    pub leak_entropy: bool,
 }
 
 /// A job that is done.
@@ -114,7 +118,7 @@ impl Pool {
     fn attempt(&self, slot: &mut Option<Worker>, job: &Job, stop: &AtomicBool) -> std::io::Result<Option<Done>> {
         let mut worker = match slot.take() {
             Some(worker) => worker,
-            None => Worker::spawn()?,
+            None => Worker::spawn(self)?,
         };
         worker.stderr.lock().unwrap_or_else(PoisonError::into_inner).clear();
         worker.send(job);
@@ -194,9 +198,10 @@ struct Worker {
 }
 
 impl Worker {
-    fn spawn() -> std::io::Result<Self> {
+    fn spawn(pool: &Pool) -> std::io::Result<Self> {
         let mut child = Command::new("/proc/self/exe")
             .arg("worker")
+            .args(pool.leak_entropy.then_some("--leak-entropy"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -212,11 +217,15 @@ impl Worker {
             }
         });
         let stderr = Arc::new(Mutex::new(Vec::new()));
-        let kept = stderr.clone();
+        let (kept, hear) = (stderr.clone(), pool.hear);
         let stderr_reader = std::thread::spawn(move || {
             let mut buffer = [0; 4096];
             while let Ok(count @ 1..) = pipe.read(&mut buffer) {
                 keep(&kept, &buffer[..count]);
+                if hear {
+                    // Nobody is left to tell when standard error is closed.
+                    let _ = std::io::stderr().write_all(&buffer[..count]);
+                }
             }
         });
         let stdin = child.stdin.take();

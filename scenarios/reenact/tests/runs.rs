@@ -1,0 +1,140 @@
+//! Runs through the program: plans printed and replayed, failures kept, traces compared, logs heard.
+//!
+//! Not here: bad input and lost workers, which need no run, and what scenarios find.
+
+use std::{
+    path::Path,
+    process::{Command, Output},
+};
+
+use scenarios::{plan::Plan, registry};
+
+fn reenact(folder: &Path, args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_reenact")).args(args).current_dir(folder).output().expect("the program was built")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// What was said on standard output, once the exit status is right.
+fn said(output: &Output, status: i32) -> String {
+    let said = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(status), "{said}{}", text(&output.stderr));
+    said
+}
+
+fn write(folder: &Path, name: &str, text: &str) {
+    std::fs::write(folder.join(name), text).expect("a small file");
+}
+
+#[test]
+fn traces_are_equal_in_two_processes_with_one_job_and_with_two() {
+    let folder = tempfile::tempdir().expect("a folder to stand in");
+    let with_jobs =
+        |jobs| said(&reenact(folder.path(), &["determinism", "snapshot-gc", "--seeds", "1..4", "--jobs", jobs]), 0);
+    let (one, two) = (with_jobs("1"), with_jobs("2"));
+    assert!(one.starts_with("4 of 4 plans gave equal traces in two processes, "), "{one}");
+    assert_eq!(one, two, "the line ends with a hash of all traces");
+}
+
+#[test]
+fn a_leak_of_randomness_is_found_and_its_first_event_named() {
+    let folder = tempfile::tempdir().expect("a folder to stand in");
+    let output = reenact(folder.path(), &["determinism", "snapshot-gc", "--seeds", "1..2", "--leak-entropy"]);
+    let said = said(&output, 3);
+    assert!(said.contains("differs: scenario = \"snapshot-gc\""), "{said}");
+    let (_, found) = said.split_once("  first differing event: ").unwrap_or_else(|| panic!("{said}"));
+    let (number, rest) = found.split_once('\n').expect("the events follow");
+    let number: u64 = number.parse().expect("events are numbered");
+    // What came before is shown and was equal; then the event itself, twice.
+    let (mut before, mut left, mut right) = (0, "", "");
+    for line in rest.lines() {
+        match line.split_at_checked(6) {
+            Some(("      ", _)) => before += 1,
+            Some(("    < ", event)) => left = event,
+            Some(("    > ", event)) => {
+                right = event;
+                break;
+            }
+            _ => break,
+        }
+    }
+    assert!(before >= 1 && number > before, "{said}");
+    assert!(left.starts_with(&format!("#{number} ")) && right.starts_with('#') && left != right, "{said}");
+}
+
+#[test]
+fn a_recorded_trace_shows_frames_disk_calls_timers_and_facts_with_their_fields() {
+    let folder = tempfile::tempdir().expect("a folder for small files");
+    let plan = said(&reenact(folder.path(), &["plan", "snapshot-gc", "--seed", "2"]), 0);
+    write(folder.path(), "p.toml", &plan);
+    said(&reenact(folder.path(), &["replay", "p.toml", "--record", "trace.txt"]), 0);
+    let trace = std::fs::read_to_string(folder.path().join("trace.txt")).expect("it was recorded");
+    for (kind, words) in [
+        (" frame Delivered ", &["len=", "hash="][..]),
+        (" disk Sync ", &["durable-len="]),
+        (" timer ", &["due="]),
+        (" fact elected ", &["region: ", "peer: ", "term: ", "last_index: "]),
+        (" fact entry-applied ", &["region: ", "index: ", "kind: "]),
+    ] {
+        let line = trace.lines().find(|line| line.contains(kind)).unwrap_or_else(|| panic!("no line has `{kind}`"));
+        for word in words {
+            assert!(line.contains(word), "`{word}` should stand in: {line}");
+        }
+    }
+}
+
+#[test]
+fn a_plan_that_was_printed_replays_to_one_trace_however_often_it_is_printed() {
+    let folder = tempfile::tempdir().expect("a folder for small files");
+    let printed = said(&reenact(folder.path(), &["plan", "snapshot-gc", "--seed", "7"]), 0);
+    let plan = Plan::parse(&printed, &registry::vocabulary()).expect("a printed plan is a plan");
+    assert_eq!(plan.to_string(), printed);
+    let lines = printed.lines().filter(|line| line.starts_with("  { ") && line.ends_with(" },")).count();
+    assert!(lines > 0 && lines == plan.steps.len(), "one step a line:\n{printed}");
+    write(folder.path(), "p.toml", &printed);
+    let first = said(&reenact(folder.path(), &["replay", "p.toml"]), 0);
+    assert!(first.contains("pass: snapshot-gc seed 7") && first.contains(", trace "), "{first}");
+    write(folder.path(), "p.toml", &plan.to_string());
+    let second = said(&reenact(folder.path(), &["replay", "p.toml"]), 0);
+    assert_eq!(first, second);
+}
+
+#[test]
+fn a_kept_failure_comes_back_and_does_not_without_its_defect() {
+    let folder = tempfile::tempdir().expect("a folder for what is kept");
+    let run = ["run", "--defect", "tikv-18030", "--seeds", "1..10", "--fail-fast", "--jobs", "1", "--out", "kept"];
+    let report = said(&reenact(folder.path(), &run), 1);
+    let line = report.lines().find_map(|line| line.strip_prefix("Reproduce: cargo reenact replay "));
+    let kept = line.unwrap_or_else(|| panic!("a failure ends with a line to paste:\n{report}"));
+    let again = said(&reenact(folder.path(), &["replay", kept]), 0);
+    assert!(again.contains("  as recorded") && again.contains("no-panic"), "{again}");
+    // The same verdict at the same step, with the same trace.
+    let place = report.lines().find(|line| line.starts_with("  at: ")).expect("a failure has a place");
+    assert!(again.lines().any(|line| line == place), "`{place}` should stand in:\n{again}");
+
+    let plan = std::fs::read_to_string(folder.path().join(kept)).expect("it was kept");
+    write(folder.path(), "sound.toml", &plan.replace("defects = [\"tikv-18030\"]\n", ""));
+    let sound = said(&reenact(folder.path(), &["replay", "sound.toml"]), 5);
+    assert!(sound.contains("  not as recorded:") && sound.contains("class: recorded crash, now pass"), "{sound}");
+}
+
+#[test]
+fn what_nodes_log_is_heard_and_changes_no_trace() {
+    let folder = tempfile::tempdir().expect("a folder for small files");
+    let plan = said(&reenact(folder.path(), &["plan", "snapshot-gc", "--seed", "2"]), 0);
+    write(folder.path(), "p.toml", &plan);
+    let silent = reenact(folder.path(), &["replay", "p.toml"]);
+    let heard = reenact(folder.path(), &["replay", "p.toml", "--log", "debug"]);
+    assert_eq!(said(&silent, 0), said(&heard, 0));
+    assert!(silent.stderr.is_empty(), "{}", text(&silent.stderr));
+    let log = text(&heard.stderr);
+    let line = log.lines().find(|line| line.contains("became leader")).unwrap_or_else(|| panic!("no leader:\n{log}"));
+    for word in ["INFO", "node{name=store-", "raft: ", "term: "] {
+        assert!(line.contains(word), "`{word}` should stand in: {line}");
+    }
+    let wrong = reenact(folder.path(), &["replay", "p.toml", "--log", "node=loud"]);
+    assert_eq!(wrong.status.code(), Some(2));
+    assert!(text(&wrong.stderr).contains("is no log filter"), "{}", text(&wrong.stderr));
+}
