@@ -18,6 +18,7 @@ use node::{
     store::{Chores, Store},
 };
 use parking_lot::Mutex;
+use tracing::Instrument as _;
 
 pub use options::{client_options, disk_config, link};
 
@@ -143,7 +144,8 @@ impl Cluster {
         process.start(move |handle| {
             let (member, plan, name) = (member.clone(), plan.clone(), name.clone());
             let env = member.begin(&handle, &witness, &plan);
-            async move { member.run(&name, handle, env, &plan).await }
+            let span = room::span(&handle);
+            async move { member.run(&name, handle, env, &plan).await }.instrument(span)
         });
     }
 
@@ -157,7 +159,8 @@ impl Cluster {
         let process = member.process.clone();
         process.start(move |handle| {
             let env = member.begin(&handle, &witness, &plan);
-            main(handle, env)
+            let span = room::span(&handle);
+            main(handle, env).instrument(span)
         });
     }
 

@@ -24,6 +24,7 @@ use crate::witness::Witness;
 
 pub use io_stats::StatsFault;
 pub use points::{catalog, sites};
+pub use spawn::span;
 // A run: one world, its end, and what it leaves.
 pub use sim::{End, Outcome, World};
 // Its processes, and how they end.

@@ -24,6 +24,10 @@ fn said(output: &Output, status: i32) -> String {
     said
 }
 
+/// A plan that no generator draws, so that no change of one can leave it unarmed.
+const QUIET: &str = "reenact = 1\nscenario = \"hand-written\"\nseed = \"7\"\n\
+                     cluster = { stores = 3, release = \"8.5.0\" }\nworkload = { for = \"2s\" }\n";
+
 fn write(folder: &Path, name: &str, text: &str) {
     std::fs::write(folder.join(name), text).expect("a small file");
 }
@@ -67,8 +71,7 @@ fn a_leak_of_randomness_is_found_and_its_first_event_named() {
 #[test]
 fn a_recorded_trace_shows_frames_disk_calls_timers_and_facts_with_their_fields() {
     let folder = tempfile::tempdir().expect("a folder for small files");
-    let plan = said(&reenact(folder.path(), &["plan", "snapshot-gc", "--seed", "2"]), 0);
-    write(folder.path(), "p.toml", &plan);
+    write(folder.path(), "p.toml", QUIET);
     said(&reenact(folder.path(), &["replay", "p.toml", "--record", "trace.txt"]), 0);
     let trace = std::fs::read_to_string(folder.path().join("trace.txt")).expect("it was recorded");
     for (kind, words) in [
@@ -94,11 +97,14 @@ fn a_plan_that_was_printed_replays_to_one_trace_however_often_it_is_printed() {
     let lines = printed.lines().filter(|line| line.starts_with("  { ") && line.ends_with(" },")).count();
     assert!(lines > 0 && lines == plan.steps.len(), "one step a line:\n{printed}");
     write(folder.path(), "p.toml", &printed);
-    let first = said(&reenact(folder.path(), &["replay", "p.toml"]), 0);
-    assert!(first.contains("pass: snapshot-gc seed 7") && first.contains(", trace "), "{first}");
+    let first = reenact(folder.path(), &["replay", "p.toml"]);
+    // Whether the seed reaches its trigger is the generator's business.
+    assert!([Some(0), Some(3)].contains(&first.status.code()), "{first:?}");
+    let told = text(&first.stdout);
+    assert!(told.contains(": snapshot-gc seed 7") && told.contains(", trace "), "{told}");
     write(folder.path(), "p.toml", &plan.to_string());
-    let second = said(&reenact(folder.path(), &["replay", "p.toml"]), 0);
-    assert_eq!(first, second);
+    let second = reenact(folder.path(), &["replay", "p.toml"]);
+    assert_eq!((told, first.status.code()), (text(&second.stdout), second.status.code()));
 }
 
 #[test]
@@ -123,8 +129,7 @@ fn a_kept_failure_comes_back_and_does_not_without_its_defect() {
 #[test]
 fn what_nodes_log_is_heard_and_changes_no_trace() {
     let folder = tempfile::tempdir().expect("a folder for small files");
-    let plan = said(&reenact(folder.path(), &["plan", "snapshot-gc", "--seed", "2"]), 0);
-    write(folder.path(), "p.toml", &plan);
+    write(folder.path(), "p.toml", QUIET);
     let silent = reenact(folder.path(), &["replay", "p.toml"]);
     let heard = reenact(folder.path(), &["replay", "p.toml", "--log", "debug"]);
     assert_eq!(said(&silent, 0), said(&heard, 0));

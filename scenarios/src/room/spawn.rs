@@ -4,7 +4,7 @@ use node::env::{BoxFuture, Spawn, Task};
 use tracing::{Instrument as _, Span};
 
 /// The span of everything that an incarnation logs: who it is. Disabled where nobody listens.
-pub(super) fn span(handle: &sim::Handle) -> Span {
+pub fn span(handle: &sim::Handle) -> Span {
     tracing::info_span!("node", name = %handle.name(), life = handle.incarnation())
 }
 
