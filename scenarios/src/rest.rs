@@ -132,18 +132,20 @@ impl Rest {
                 *known = region.clone();
             }
         }
-        let all: Vec<_> = newest.into_values().filter(|region| region.is_initialized()).collect();
-        let mut alive: Vec<_> = all
-            .iter()
+        let mut all: Vec<_> = newest.into_values().filter(|region| region.is_initialized()).collect();
+        all.sort_by(|a, b| a.start.cmp(&b.start));
+        // Without overlapping neighbours nothing overlaps: a look at a thousand regions compares a thousand pairs.
+        if all.windows(2).all(|pair| !pair[0].overlaps(&pair[1])) {
+            return all;
+        }
+        all.iter()
             .filter(|region| {
                 !all.iter().any(|other| {
                     other.id != region.id && other.epoch.version > region.epoch.version && other.overlaps(region)
                 })
             })
             .cloned()
-            .collect();
-        alive.sort_by(|a, b| a.start.cmp(&b.start));
-        alive
+            .collect()
     }
 
     /// The process that leads a region at the highest term.
@@ -190,9 +192,10 @@ impl Rest {
         for region in &regions {
             self.region_missing(region, voters, &mut missing);
         }
+        let by_id: BTreeMap<RegionId, &Arc<Region>> = regions.iter().map(|region| (region.id, region)).collect();
         for (process, name) in self.processes.iter().zip(&self.names).filter(|(process, _)| process.up) {
             for (id, replica) in &process.peers {
-                let wanted = regions.iter().any(|region| region.id == *id && region.peer(replica.peer).is_some());
+                let wanted = by_id.get(id).is_some_and(|region| region.peer(replica.peer).is_some());
                 if !wanted {
                     missing.push(format!("stale peer remains: peer {} of region {id} on {name}", replica.peer));
                 }

@@ -18,7 +18,7 @@ const RATE: u64 = 1_000;
 /// Enough that clients which wait for each answer still begin nearly as many.
 const CLIENTS: u64 = 32;
 
-/// Few enough that reading them all at the end takes little, enough that clients seldom meet.
+/// Few enough that reading them all at the end takes little, enough that clients seldom meet; at least one a region.
 const KEYS: u64 = 256;
 /// As in the loops that were measured before: what is measured is the machine room, not the copying of values.
 const VALUE_BYTES: [u64; 2] = [64, 64];
@@ -46,7 +46,7 @@ fn loaded(stores: u64, regions: u64, simulated: Nanos, mix: Mix) -> Plan {
     let load = Workload {
         clients: CLIENTS,
         rate: RATE,
-        keys: KEYS,
+        keys: KEYS.max(regions),
         value_bytes: VALUE_BYTES,
         lasting: simulated,
         mix,
