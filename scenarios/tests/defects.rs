@@ -18,8 +18,9 @@ const SEEDS: u64 = 16;
 const AWAITED: (&str, [&str; 5]) =
     ("concurrent-split", ["tikv-15035", "tikv-17469", "tikv-8783", "tikv-9208", "tikv-994"]);
 
-/// Histories whose trigger no seed of these few reaches: a fault of the generator. One that is caught has to leave the list.
-const UNREACHED: &[&str] = &["tikv-12618"];
+/// Caught by another check than their own: the store of tikv-12618 refuses to start on the log that it believes before it has stated what it
+/// believes. One that is caught by its own check has to leave the list.
+const BY_ANOTHER: &[&str] = &["tikv-12618"];
 
 fn histories() -> impl Iterator<Item = (&'static Scenario, &'static History)> {
     catalog::all().iter().flat_map(|scenario| scenario.histories.iter().map(|history| (*scenario, history)))
@@ -49,7 +50,7 @@ fn each_defect_has_one_history_and_each_history_one_defect() {
 fn each_defect_is_caught_by_its_check_in_a_run_that_was_armed() {
     let mut failed = Vec::new();
     for (scenario, history) in histories() {
-        match (caught(scenario, history), UNREACHED.contains(&history.name)) {
+        match (caught(scenario, history), BY_ANOTHER.contains(&history.name)) {
             (Err(error), false) => failed.push(error),
             (Ok(()), true) => failed.push(format!("{}: it is caught now, take it off the list", history.name)),
             (Ok(()), false) | (Err(_), true) => {}

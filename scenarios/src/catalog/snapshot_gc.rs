@@ -173,7 +173,14 @@ fn crash_between_engine_and_log(draft: &mut Draft, stream: &mut Stream) {
     let fields = [("state".to_owned(), FactValue::Text("applying".to_owned()))].into();
     let wait = On { node: Some(victim.clone()), fields, ..on("region-state-written") };
     let down = Nanos::millis(stream.range(50..=800));
-    draft.on(wait, Action::Bounce { node: victim, keep: Keep::Everything, down });
+    // The fact says that the state is on its way. The power goes when the engine has it, and the raft log's write still waits: behind
+    // the batch that may be under way already, so that more than one write has to.
+    let on_its_way = draft.on(wait, point(&victim, "between-engine-and-log", "3*sleep(300ms)"));
+    draft.after(
+        on_its_way,
+        Nanos::millis(stream.range(50..=250)),
+        Action::Bounce { node: victim, keep: Keep::Everything, down },
+    );
 }
 
 /// No history on purpose: the ingredients, each in or out.
