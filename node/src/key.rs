@@ -101,12 +101,18 @@ pub fn snapshot_raft_state(region: RegionId) -> Bytes {
     local(region, 3)
 }
 
+/// Where a peer without a range is kept until its first snapshot or a split gives it one. Apart from the region's state,
+/// which a split that is being applied writes at the same time: what has a range counts.
+pub fn newcomer(region: RegionId) -> Bytes {
+    local(region, 4)
+}
+
 /// All states of all regions of a store lie between these.
 pub fn all_region_states() -> (Bytes, Bytes) {
     (Bytes::from_static(&[LOCAL, 3]), Bytes::from_static(&[LOCAL, 4]))
 }
 
-/// The region and kind (1 region, 2 apply, 3 snapshot raft state) of a key made by this module.
+/// The region and kind (1 region, 2 apply, 3 snapshot raft state, 4 newcomer) of a key made by this module.
 pub fn parse_local(key: &[u8]) -> Option<(RegionId, u8)> {
     let rest = key.strip_prefix(&[LOCAL, 3])?;
     let (id, suffix) = rest.split_at_checked(8)?;

@@ -3,6 +3,7 @@
 //! A scenario is a family of plans; a history is one upstream issue that some of its seeds re-enact on purpose. A
 //! history is drawn whether or not the defect is switched on: the sound node has to get through it, too.
 
+mod concurrent_split;
 mod draw;
 mod snapshot_gc;
 
@@ -44,7 +45,7 @@ pub struct GenerateOptions {
 
 /// Every scenario.
 pub fn all() -> &'static [&'static Scenario] {
-    &[&snapshot_gc::SNAPSHOT_GC]
+    &[&snapshot_gc::SNAPSHOT_GC, &concurrent_split::CONCURRENT_SPLIT]
 }
 
 /// The scenario of this name.

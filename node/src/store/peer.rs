@@ -316,6 +316,7 @@ impl Peer {
                 }
             }
             MessageType::MsgReadIndex if self.is_leader() && !self.raw.raft.commit_to_current_term() => {
+                self.read_index_early(turn);
                 // raft-rs drops it, and the replica asks again. The defect answers.
                 if defect!(turn.env.points, defects::TIKV_9208) {
                     let index = self.raw.raft.raft_log.committed;
@@ -546,6 +547,10 @@ impl Peer {
             let (region, peer, term) = (self.id(), self.me.id, self.term());
             turn.env.state(Fact::LeaseRenewed { region, peer, term, from, until });
         }
+    }
+
+    fn read_index_early(&self, turn: &Turn) {
+        turn.env.state(Fact::ReadIndexEarly { region: self.id(), peer: self.me.id, term: self.term() });
     }
 
     fn read_index_answered(&self, turn: &Turn, index: u64) {

@@ -44,6 +44,22 @@ struct States {
     region: Option<RegionState>,
     apply: Option<ApplyState>,
     snapshot: Option<SnapshotRaftState>,
+    newcomer: Option<RegionState>,
+}
+
+impl States {
+    /// The state that counts, and the peer that is gone if a newer one has taken its place.
+    ///
+    /// A newcomer's record stays behind when its peer gets a range or goes, and is older than the region's state then.
+    fn settle(&mut self) -> (Option<RegionState>, Option<PeerId>) {
+        match (self.region.take(), self.newcomer.take()) {
+            (Some(region), Some(newcomer)) if newcomer.peer.id > region.peer.id => {
+                (Some(newcomer), Some(region.peer.id))
+            }
+            (Some(region), _) => (Some(region), None),
+            (None, newcomer) => (newcomer, None),
+        }
+    }
 }
 
 /// Reads everything back.
@@ -54,8 +70,10 @@ pub(super) async fn recover(env: &Env, engine: &Engine, options: raftlog::Option
     let mut gone = BTreeMap::new();
     let mut tombstones = Vec::new();
     let mut living = Vec::new();
-    for (id, states) in states {
-        let Some(state) = states.region else { continue };
+    for (id, mut states) in states {
+        let (state, displaced) = states.settle();
+        gone.extend(displaced.map(|peer| (id, peer)));
+        let Some(state) = state else { continue };
         let stage = state.stage();
         env.state(Fact::StateRecovered {
             region: Arc::new(state.region.clone()),
@@ -137,6 +155,7 @@ async fn read_states(engine: &Engine) -> Result<BTreeMap<RegionId, States>, Erro
             1 => states.region = Some(decode_region(&value).map_err(damaged)?),
             2 => states.apply = Some(decode_apply(&value).map_err(damaged)?),
             3 => states.snapshot = Some(decode_snapshot_raft(&value).map_err(damaged)?),
+            4 => states.newcomer = Some(decode_region(&value).map_err(damaged)?),
             _ => {}
         }
     }

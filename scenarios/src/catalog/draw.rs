@@ -7,9 +7,10 @@
 
 use sim::{Seed, Stream};
 
+use super::{GenerateOptions, History, Scenario};
 use crate::plan::{
-    Action, Cluster, DiskFault, End, Keep, Knobs, Mix, Nanos, Node, On, Plan, Ratio, Release, Sides, Step, When,
-    Workload,
+    Action, Cluster, DiskFault, End, Keep, Key, Knobs, Mix, Nanos, Node, On, Plan, PointAction, Ratio, Release, Sides,
+    Site, Step, When, Workload,
     knobs::{self, Between},
 };
 
@@ -52,19 +53,29 @@ impl Draft {
         Self { plan, seed: root }
     }
 
+    /// A plan of a scenario's seed with its shape and its history drawn; one seed in `free_in` re-enacts nothing.
+    pub fn of(scenario: &Scenario, seed: u64, options: &GenerateOptions, free_in: u64) -> Self {
+        let mut draft = Self::new(scenario.name, seed, &options.defects);
+        if let Some(history) = draft.history(scenario.histories, free_in, &options.defects) {
+            draft.plan.history = Some(history.name.to_owned());
+            draft.plan.trigger = history.trigger.iter().map(|&trigger| trigger.to_owned()).collect();
+        }
+        draft
+    }
+
     /// A stream of draws for one purpose.
     pub fn stream(&self, purpose: &str) -> Stream {
         self.seed.split(purpose).stream()
     }
 
     /// One of `histories` for this seed, or none in one of `free_in` seeds. Fixed by the defects, if there are any.
-    pub fn history(&self, histories: &[&'static str], free_in: u64, wanted: &[String]) -> Option<&'static str> {
+    fn history(&self, histories: &'static [History], free_in: u64, wanted: &[String]) -> Option<&'static History> {
         let mut stream = self.stream("history");
-        let wanted: Vec<_> = histories.iter().copied().filter(|name| wanted.iter().any(|id| id == name)).collect();
+        let wanted: Vec<_> = histories.iter().filter(|history| wanted.iter().any(|id| id == history.name)).collect();
         if !wanted.is_empty() {
             return stream.pick(&wanted).copied();
         }
-        if stream.ratio(1, free_in) { None } else { stream.pick(histories).copied() }
+        if stream.ratio(1, free_in) { None } else { stream.pick(histories) }
     }
 
     /// Adds a step at a time since chaos began, and returns its number, counted from 1.
@@ -194,6 +205,21 @@ pub(super) fn on(fact: &str) -> On {
         within: Nanos::secs(8),
         after: None,
     }
+}
+
+/// All stores of a plan that run from the start.
+pub(super) fn stores(draft: &Draft) -> Vec<Node> {
+    (1..=draft.plan.cluster.stores).map(Draft::store).collect()
+}
+
+/// Sets a failpoint.
+pub(super) fn point(node: &Node, site: &str, action: impl Into<String>) -> Action {
+    Action::Failpoint { node: node.clone(), site: Site::new(site), action: PointAction::new(action) }
+}
+
+/// A key of the workload by its number.
+pub(super) fn key_in(number: u64) -> Key {
+    Key::new(format!("k{number:04}"))
 }
 
 /// Ticks, timeouts and sizes: small enough that everything happens in a few simulated seconds.

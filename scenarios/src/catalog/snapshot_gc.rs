@@ -10,9 +10,9 @@ use sim::Stream;
 
 use super::{
     GenerateOptions, History, Scenario,
-    draw::{Draft, on},
+    draw::{Draft, key_in, on, point, stores},
 };
-use crate::plan::{Action, FactValue, Keep, Key, Mix, Nanos, Node, On, Plan, PointAction, Site, knobs};
+use crate::plan::{Action, FactValue, Keep, Key, Mix, Nanos, Node, On, Plan, knobs};
 
 /// The row of the catalog.
 pub const SNAPSHOT_GC: Scenario = Scenario {
@@ -57,40 +57,23 @@ pub const SNAPSHOT_GC: Scenario = Scenario {
 const IDLE_KEY: &str = "z";
 
 fn generate(seed: u64, options: &GenerateOptions) -> Plan {
-    let mut draft = Draft::new(SNAPSHOT_GC.name, seed, &options.defects);
-    let names: Vec<&'static str> = SNAPSHOT_GC.histories.iter().map(|history| history.name).collect();
-    let history = draft.history(&names, 6, &options.defects);
+    let mut draft = Draft::of(&SNAPSHOT_GC, seed, options, 6);
     let mut stream = draft.stream("story");
-    if let Some(name) = history {
-        let row =
-            SNAPSHOT_GC.histories.iter().find(|history| history.name == name).expect("it was drawn from the rows");
-        draft.plan.history = Some(name.to_owned());
-        draft.plan.trigger = row.trigger.iter().map(|&trigger| trigger.to_owned()).collect();
-        // Every region has a replica on the store that falls behind.
+    if draft.plan.history.is_some() {
+        // Every region has a replica on the store that falls behind, and snapshots are wanted because a plan says so.
         draft.plan.cluster.stores = 3;
-        // Snapshots are wanted because a plan says so, not because a follower slept.
         draft.plan.knobs.set(knobs::RAFT_LOG_GC_ENTRIES, 1_000_000);
     }
-    match history {
+    match draft.plan.history.as_deref() {
         Some("tikv-18030") => unreadable_statistics(&mut draft, &mut stream),
         Some("tikv-2923") => collected_while_building(&mut draft, &mut stream),
         Some("tikv-11746") => files_of_an_applied_snapshot(&mut draft, &mut stream),
         Some("tikv-4716") => snapshot_before_flush(&mut draft, &mut stream),
         Some("tikv-12618") => crash_between_engine_and_log(&mut draft, &mut stream),
-        _ => free(&mut draft, &mut stream),
+        _ => return free(draft, stream),
     }
-    if history.is_some() {
-        draft.company();
-    }
+    draft.company();
     draft.plan
-}
-
-fn stores(draft: &Draft) -> Vec<Node> {
-    (1..=draft.plan.cluster.stores).map(Draft::store).collect()
-}
-
-fn point(node: &Node, site: &str, action: impl Into<String>) -> Action {
-    Action::Failpoint { node: node.clone(), site: Site::new(site), action: PointAction::new(action) }
 }
 
 /// A store misses what is written for a while, and the others drop their logs before it is back. Returns the store,
@@ -152,14 +135,15 @@ fn files_of_an_applied_snapshot(draft: &mut Draft, stream: &mut Stream) {
 
 fn snapshot_before_flush(draft: &mut Draft, stream: &mut Stream) {
     // Writes and little else, so that entries wait whenever apply is slow.
-    draft.plan.workload.rate = stream.range(200..=400);
+    draft.plan.workload.rate = stream.range(300..=500);
+    draft.plan.workload.clients = 10;
     draft.plan.workload.mix = Mix {
         put: 80,
         batch: 10,
         read: 10,
         ..Mix { read_index: 0, follower_read: 0, cas: 0, delete: 0, scan: 0, ..Mix::default() }
     };
-    draft.plan.cluster.regions = stream.range(1..=2);
+    draft.plan.cluster.regions = 1;
     let (victim, back) = fall_behind(draft, stream);
     let slow = stream.range(20..=60);
     for node in stores(draft).into_iter().filter(|node| *node != victim) {
@@ -169,31 +153,29 @@ fn snapshot_before_flush(draft: &mut Draft, stream: &mut Stream) {
 }
 
 fn crash_between_engine_and_log(draft: &mut Draft, stream: &mut Stream) {
-    let (victim, _) = fall_behind(draft, stream);
+    let (victim, back) = fall_behind(draft, stream);
+    let slow = stream.range(200..=400);
+    draft.at(back, point(&victim, "between-engine-and-log", format!("sleep({slow}ms)")));
     let fields = [("state".to_owned(), FactValue::Text("applying".to_owned()))].into();
     let wait = On { node: Some(victim.clone()), fields, ..on("region-state-written") };
     let down = Nanos::millis(stream.range(50..=800));
-    // The fact says that the state is on its way. The power goes when the engine has it, and the raft log's write still waits: behind
-    // the batch that may be under way already, so that more than one write has to.
-    let on_its_way = draft.on(wait, point(&victim, "between-engine-and-log", "3*sleep(300ms)"));
-    draft.after(
-        on_its_way,
-        Nanos::millis(stream.range(50..=250)),
-        Action::Bounce { node: victim, keep: Keep::Everything, down },
-    );
+    // The engine has it, and the log writer is held up before it tells the log.
+    let told = draft.on(wait, Action::Note {});
+    let wait = Nanos::millis(stream.range(60..=150));
+    draft.after(told, wait, Action::Bounce { node: victim, keep: Keep::Everything, down });
 }
 
 /// No history on purpose: the ingredients, each in or out.
-fn free(draft: &mut Draft, stream: &mut Stream) {
+fn free(mut draft: Draft, mut stream: Stream) -> Plan {
     if stream.ratio(2, 3) && draft.plan.cluster.stores == 3 {
-        fall_behind(draft, stream);
+        fall_behind(&mut draft, &mut stream);
     }
-    let stores = stores(draft);
+    let stores = stores(&draft);
     let last_ms = draft.plan.workload.lasting.0 / 1_000_000;
     for _ in 0..stream.range(1..=6) {
         let at = Nanos::millis(stream.range(200..=last_ms));
         let node = stream.pick(&stores).expect("there are stores").clone();
-        let key = Key::new(format!("k{:04}", stream.below(draft.plan.workload.keys)));
+        let key = key_in(stream.below(draft.plan.workload.keys));
         let action = match stream.below(7) {
             0 => Action::Compact { node },
             1 => Action::Flush { node },
@@ -206,4 +188,5 @@ fn free(draft: &mut Draft, stream: &mut Stream) {
         draft.at(at, action);
     }
     draft.free_faults();
+    draft.plan
 }

@@ -47,6 +47,11 @@ pub const ORDERS: &[OrderEntry] = &[
         make: || Box::new(AskedToVoteEarly::default()),
     },
     OrderEntry {
+        name: "split-child-left-alone",
+        doc: "A split was applied whose child has another peer here already.",
+        make: || Box::new(ChildLeftAlone),
+    },
+    OrderEntry {
         name: "fresh-append-acknowledged",
         doc: "An append was acknowledged that had been written since the store started.",
         make: || Box::new(FreshAppend::default()),
@@ -138,6 +143,16 @@ impl Order for AskedToVoteEarly {
             }
             _ => false,
         }
+    }
+}
+
+/// No memory: one fact with one outcome.
+struct ChildLeftAlone;
+
+impl Order for ChildLeftAlone {
+    fn on(&mut self, event: &Event) -> bool {
+        let Body::Node(Fact::Region(region::Fact::SplitChild { outcome, .. })) = &event.body else { return false };
+        outcome.as_str() == "left-alone"
     }
 }
 

@@ -14,6 +14,8 @@ crate::facts! { room "raft" wraps Raft;
     /// A peer takes no further message; its mailbox is closed. `instance` tells peers in memory apart, since a split
     /// replaces an uninitialised peer by one of the same id: it counts them over one life of the process.
     PeerClosed "peer-closed" { region: RegionId, peer: PeerId, reason: Text, instance: u64 }
+    /// A peer was closed with `count` messages still in its mailbox.
+    MailLeftBehind "mail-left-behind" { region: RegionId, peer: PeerId, count: u64 }
     /// A peer and its data are gone for good.
     PeerDestroyed "peer-destroyed" { region: RegionId, peer: PeerId, reason: Text }
     /// A peer took messages from its mailbox; `instance` as in `peer-closed`.
@@ -42,6 +44,8 @@ crate::facts! { room "raft" wraps Raft;
     ReadServed "read-served" { region: RegionId, peer: PeerId, term: u64, by: Text, applied: u64 }
     /// A leader answered a read-index request with its commit index, before or after it committed in its own term.
     ReadIndexAnswered "read-index-answered" { region: RegionId, peer: PeerId, term: u64, index: u64, committed_in_term: bool }
+    /// Reads want to know what is committed, of a leader that has not committed in its own term yet.
+    ReadIndexEarly "read-index-asked-early" { region: RegionId, peer: PeerId, term: u64 }
     /// A request was refused: `not-leader`, `epoch-not-match`, `store-not-match`, `server-is-busy`, `stale-command`, ….
     Refused "request-refused" { region: RegionId, peer: PeerId, reason: Text }
     /// An idle region went to sleep.

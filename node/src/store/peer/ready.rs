@@ -271,6 +271,7 @@ impl Peer {
             return;
         }
         if self.is_leader() && !self.raw.raft.commit_to_current_term() {
+            self.read_index_early(turn);
             if defect!(turn.env.points, defects::TIKV_9208) {
                 let index = self.raw.raft.raft_log.committed;
                 let round = self.reads.begin(turn.now);

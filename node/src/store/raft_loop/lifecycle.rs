@@ -151,16 +151,16 @@ impl RaftLoop {
         let log = Log::new(HardState::default(), ConfState::default(), (0, 0));
         let mut peer = Peer::new(&self.turn, Arc::new(region), message.to, log, ApplyState::default(), false);
         peer.born = message.epoch;
-        self.put_state(&peer, Stage::Normal);
+        self.put_state(key::newcomer(id), &peer, Stage::Normal);
         self.insert(peer, "create", 0);
         true
     }
 
-    /// Writes a peer's region state with the next write of the log.
-    fn put_state(&mut self, peer: &Peer, stage: Stage) {
+    /// Writes a peer's state with the next write of the log.
+    fn put_state(&mut self, key: bytes::Bytes, peer: &Peer, stage: Stage) {
         let region = (*peer.region).clone();
         let state = RegionState { region, peer: peer.me, stage: stage as i32, index: 0, term: 0 };
-        self.turn.log.engine.put(Family::Raft, key::region_state(peer.id()), encode(&state));
+        self.turn.log.engine.put(Family::Raft, key, encode(&state));
         self.turn.log.sync = true;
         let (region, state) = (peer.region.clone(), stage.name().into());
         self.turn.env.state(region::Fact::StateWritten { region, peer: peer.me.id, state, index: 0, term: 0 });
@@ -172,6 +172,10 @@ impl RaftLoop {
         assert!(old.me.id == me && !old.region.is_initialized(), "apply makes a child only where its place is free");
         let hard = old.hard_state();
         old.close(&mut self.turn, "split");
+        if !old.inbox.is_empty() {
+            let count = old.inbox.len() as u64;
+            self.turn.env.state(raft::Fact::MailLeftBehind { region: id, peer: me, count });
+        }
         // The mailbox goes with the peer. The defect lets it be drained.
         if !old.inbox.is_empty() && failpoints::defect!(self.turn.env.points, crate::defects::TIKV_17469) {
             self.ghosts.push(old);
@@ -261,7 +265,7 @@ impl RaftLoop {
         let Some(peer) = self.peers.remove(&id) else { return };
         self.arriving.remove(&id);
         let reason = peer.closing.unwrap_or("removed");
-        self.put_state(&peer, Stage::Tombstone);
+        self.put_state(key::region_state(id), &peer, Stage::Tombstone);
         self.turn.log.engine.delete(Family::Raft, key::apply_state(id));
         self.turn.log.engine.delete(Family::Raft, key::snapshot_raft_state(id));
         self.turn.log.log.clear(id, peer.me.id);

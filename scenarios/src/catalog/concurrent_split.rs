@@ -1,0 +1,226 @@
+//! Regions split while everything around them moves: leaders, members, lagging replicas, and stores that crash.
+//!
+//! A replica that applies a split late meets peers of the child that others have already spoken to; a leader that is
+//! new, or believes to be one still, meets readers. Five upstream issues lie there.
+//!
+//! A seed without a history mixes splits, moves, membership changes and faults freely.
+
+use sim::Stream;
+
+use super::{
+    GenerateOptions, History, Scenario,
+    draw::{Draft, key_in, on, point, stores},
+};
+use crate::plan::{
+    Action, End, FactValue, Keep, Key, Keys, Mix, Nanos, On, Plan,
+    knobs::{self, Between},
+};
+
+/// The row of the catalog.
+pub const CONCURRENT_SPLIT: Scenario = Scenario {
+    name: "concurrent-split",
+    doc: "Regions split while leaders change, members come and go, replicas lag and stores crash.",
+    histories: &[
+        History {
+            name: "tikv-8783",
+            doc: "A late replica applies a split whose child has a newer peer here already, and leaves it alone.",
+            check: "region-maps-agree",
+            trigger: &["split-child-left-alone"],
+        },
+        History {
+            name: "tikv-17469",
+            doc: "A split replaces a peer without a range that has mail waiting.",
+            check: "closed-peer-handles-no-message",
+            trigger: &["mail-left-behind"],
+        },
+        History {
+            name: "tikv-9208",
+            doc: "Reads ask a leader that has not committed in its own term yet.",
+            check: "linearizable",
+            trigger: &["read-index-asked-early"],
+        },
+        History {
+            name: "tikv-15035",
+            doc: "A follower that has just restarted is asked for its vote while the old leader's lease holds.",
+            check: "one-lease",
+            trigger: &["restarted-store-asked-to-vote-early"],
+        },
+        History {
+            name: "tikv-994",
+            doc: "Appends are acknowledged while syncs are slow.",
+            check: "acknowledged-is-durable",
+            trigger: &["fresh-append-acknowledged"],
+        },
+    ],
+    generate,
+};
+
+fn generate(seed: u64, options: &GenerateOptions) -> Plan {
+    let mut draft = Draft::of(&CONCURRENT_SPLIT, seed, options, 6);
+    let mut stream = draft.stream("story");
+    match draft.plan.history.as_deref() {
+        Some("tikv-8783") => child_left_alone(&mut draft, &mut stream),
+        Some("tikv-17469") => replaced_with_mail(&mut draft, &mut stream),
+        Some("tikv-9208") => early_reads(&mut draft, &mut stream),
+        Some("tikv-15035") => early_vote(&mut draft, &mut stream),
+        Some("tikv-994") => slow_syncs(&mut draft, &mut stream),
+        _ => return free(draft, stream),
+    }
+    draft.company();
+    draft.plan
+}
+
+/// Splits in the middle of the key space; the child is to the left.
+fn middle(draft: &Draft) -> (Key, Key) {
+    let keys = draft.plan.workload.keys;
+    (key_in(0), key_in(keys / 2))
+}
+
+fn child_left_alone(draft: &mut Draft, stream: &mut Stream) {
+    draft.plan.cluster.stores = 3;
+    draft.plan.cluster.regions = 1;
+    draft.plan.workload.lasting = Nanos::secs(10);
+    let late = stream.range(1..=3);
+    let victim = Draft::store(late);
+    let (left, split) = middle(draft);
+    // The late replica does not lead, and does not apply the split before the child has changed its members.
+    let leader = Draft::store(1 + late % 3);
+    draft.at(Nanos::millis(100), Action::TransferLeader { key: left.clone(), to: leader });
+    let late_ms = stream.range(3_500..=4_500);
+    draft.at(Nanos::millis(600), point(&victim, "before-split-apply", format!("1*sleep({late_ms}ms)")));
+    let split = draft.at(Nanos::millis(stream.range(700..=900)), Action::Split { key: split });
+    draft.after(split, Nanos::millis(stream.range(600..=900)), Action::RemovePeer { key: left, store: victim });
+}
+
+fn replaced_with_mail(draft: &mut Draft, stream: &mut Stream) {
+    draft.plan.cluster.stores = 3;
+    draft.plan.cluster.regions = 1;
+    draft.plan.knobs.set(knobs::RAFT_HIBERNATE, false);
+    let late = stream.range(1..=3);
+    let victim = Draft::store(late);
+    let leader = Draft::store(1 + late % 3);
+    draft.at(Nanos::millis(100), Action::TransferLeader { key: key_in(0), to: leader });
+    let (slow_ms, turn_ms) = (stream.range(150..=400), stream.range(40..=90));
+    draft.at(Nanos::millis(600), point(&victim, "before-split-apply", format!("sleep({slow_ms}ms)")));
+    draft.at(Nanos::millis(600), point(&victim, "before-raft-turn", format!("sleep({turn_ms}ms)")));
+    let keys = draft.plan.workload.keys;
+    let mut at = 800;
+    for part in 1..=3 {
+        let base = keys * (part - 1) / 3;
+        let cuts = (1..=4).map(|cut| key_in(base + (keys / 3) * cut / 5 + 1)).collect::<Vec<_>>();
+        let mut cuts: Vec<Key> = cuts;
+        cuts.dedup();
+        draft.at(Nanos::millis(at), Action::BatchSplit { keys: Keys(cuts) });
+        at += stream.range(1_200..=1_800);
+    }
+}
+
+fn early_reads(draft: &mut Draft, stream: &mut Stream) {
+    draft.plan.cluster.stores = 3;
+    draft.plan.cluster.regions = stream.range(1..=2);
+    let workload = &mut draft.plan.workload;
+    (workload.clients, workload.rate, workload.keys) = (8, 400, 4);
+    workload.mix = Mix { read: 30, read_index: 20, follower_read: 0, put: 45, cas: 0, delete: 5, scan: 0, batch: 0 };
+    workload.lasting = Nanos::secs(12);
+    draft.plan.knobs.set(knobs::RAFT_TICK, Nanos::millis(100));
+    draft.plan.knobs.set(knobs::RAFT_LEASE, Nanos::millis(800));
+    draft.plan.knobs.set(knobs::RAFT_HIBERNATE, false);
+    draft.plan.knobs.set(knobs::CLIENT_TIMEOUT, Nanos::millis(300));
+    let old = stream.range(1..=3);
+    let (b, c) = (1 + old % 3, 1 + (old + 1) % 3);
+    let old = Draft::store(old);
+    for key in [0, 2] {
+        draft.at(Nanos::millis(100), Action::TransferLeader { key: key_in(key), to: old.clone() });
+    }
+    // Whoever leads next takes long to commit its first entry.
+    let delay = Nanos::millis(stream.range(150..=250));
+    for (from, to) in [(b, c), (c, b)] {
+        let end = |number| End::new(Draft::store(number).as_str());
+        draft.at(
+            Nanos::millis(800),
+            Action::SlowLink { from: end(from), to: end(to), delay, lasting: Some(Nanos::secs(9)) },
+        );
+    }
+    // The last writes are answered, and the followers do not know yet that they are committed.
+    let nth = stream.range(100..=300);
+    let wait = On { node: Some(old.clone()), nth, ..on("entry-applied") };
+    draft.on(wait, Action::Bounce { node: old, keep: Keep::Seeded, down: Nanos::secs(6) });
+}
+
+fn early_vote(draft: &mut Draft, stream: &mut Stream) {
+    draft.plan.cluster.stores = 3;
+    draft.plan.cluster.regions = stream.range(1..=3);
+    draft.plan.knobs.set(knobs::RAFT_HIBERNATE, false);
+    draft.plan.knobs.set(knobs::RAFT_TICK, Nanos::millis(50));
+    draft.plan.knobs.set(knobs::RAFT_LEASE, Nanos::millis(400));
+    draft.plan.knobs.set(knobs::NET_DELAY, Between::new(Nanos::micros(100), Nanos::millis(1)));
+    let rounds = 6;
+    draft.plan.workload.lasting = Nanos::secs(2 * rounds + 1);
+    let end = |number| End::new(Draft::store(number).as_str());
+    let borders: Vec<Key> = (0..draft.plan.cluster.regions)
+        .map(|part| key_in(draft.plan.workload.keys * part / draft.plan.cluster.regions + 1))
+        .collect();
+    for round in 0..rounds {
+        let start = 2_000 * round + 100;
+        for key in &borders {
+            draft.at(Nanos::millis(start), Action::TransferLeader { key: key.clone(), to: Draft::store(1) });
+        }
+        // Store 3 hears no more of the leader, and stands for election half an election timeout to a whole one later.
+        let cut = start + 400;
+        let lasting = Some(Nanos::millis(1_100));
+        draft.at(Nanos::millis(cut), Action::Clog { from: end(1), to: end(3), lasting });
+        // Shortly before, store 2, which holds the leader's lease up, restarts and hears no more of it either.
+        let restart = cut + stream.range(480..=580);
+        let lasting = Some(Nanos::millis(1_500 - (restart - start)));
+        draft.at(Nanos::millis(restart), Action::Clog { from: end(1), to: end(2), lasting });
+        let down = Nanos::millis(stream.range(1..=5));
+        draft.at(Nanos::millis(restart), Action::Bounce { node: Draft::store(2), keep: Keep::Seeded, down });
+    }
+}
+
+fn slow_syncs(draft: &mut Draft, stream: &mut Stream) {
+    let most = Nanos::millis(stream.range(2..=20));
+    draft.plan.knobs.set(knobs::DISK_SYNC, Between::new(Nanos::millis(1), most));
+    for node in stores(draft) {
+        if stream.ratio(1, 2) {
+            let action = format!("20%sleep({}ms)", stream.range(5..=60));
+            draft.at(Nanos::millis(stream.range(100..=1_000)), point(&node, "before-log-sync", action));
+        }
+    }
+    let (_, split) = middle(draft);
+    draft.at(Nanos::millis(stream.range(500..=2_000)), Action::Split { key: split });
+    let node = Draft::store(stream.range(1..=draft.plan.cluster.stores));
+    let wait = On {
+        nth: stream.range(5..=60),
+        node: Some(node.clone()),
+        fields: [("kind".to_owned(), FactValue::Text("normal".to_owned()))].into(),
+        ..on("proposed")
+    };
+    let down = Nanos::millis(stream.range(50..=1_500));
+    draft.on(wait, Action::Bounce { node, keep: Keep::Nothing, down });
+}
+
+/// No history on purpose: splits, moves and changes, with faults of all kinds.
+fn free(mut draft: Draft, mut stream: Stream) -> Plan {
+    let stores = stores(&draft);
+    let last_ms = draft.plan.workload.lasting.0 / 1_000_000;
+    for _ in 0..stream.range(3..=10) {
+        let at = Nanos::millis(stream.range(200..=last_ms));
+        let node = stream.pick(&stores).expect("there are stores").clone();
+        let key = key_in(stream.below(draft.plan.workload.keys));
+        let action = match stream.below(8) {
+            0..=2 => Action::Split { key },
+            3 => {
+                let from = stream.below(draft.plan.workload.keys);
+                let keys = (1..=stream.range(2..=4)).map(|step| key_in(from + step * 2)).collect();
+                Action::BatchSplit { keys: Keys(keys) }
+            }
+            4 | 5 => Action::TransferLeader { key, to: node },
+            6 => Action::RemovePeer { key, store: node },
+            _ => Action::ComputeHash { key },
+        };
+        draft.at(at, action);
+    }
+    draft.free_faults();
+    draft.plan
+}
