@@ -77,15 +77,15 @@ pub async fn run(
         tasks.for_each(|task| all.take_in(task));
         let LogTask { engine: states, log: batch, sync, written, mut messages, done } = all;
         point!(env.points, site::BEFORE_LOG_APPEND).await;
-        if !states.is_empty()
-            && let Err(error) = engine.write(states, true).await
-        {
-            if matches!(error, crate::engine::Error::Stopped) {
-                return;
+        if !states.is_empty() {
+            if let Err(error) = engine.write(states, true).await {
+                if matches!(error, crate::engine::Error::Stopped) {
+                    return;
+                }
+                return super::fail(&env, store, &format!("writing region states: {error}"));
             }
-            return super::fail(&env, store, &format!("writing region states: {error}"));
+            point!(env.points, site::BETWEEN_ENGINE_AND_LOG).await;
         }
-        point!(env.points, site::BETWEEN_ENGINE_AND_LOG).await;
         if !batch.is_empty() {
             let stalled = async {
                 if !failpoints::PRESENT {

@@ -12,7 +12,7 @@ use super::{
     GenerateOptions, History, Scenario,
     draw::{Draft, key_in, on, point, stores},
 };
-use crate::plan::{Action, FactValue, Keep, Key, Mix, Nanos, Node, On, Plan, knobs};
+use crate::plan::{Action, End, FactValue, Keep, Key, Mix, Nanos, Node, On, Plan, Sides, knobs};
 
 /// The row of the catalog.
 pub const SNAPSHOT_GC: Scenario = Scenario {
@@ -45,7 +45,7 @@ pub const SNAPSHOT_GC: Scenario = Scenario {
         },
         History {
             name: "tikv-12618",
-            doc: "A store crashes after the engine was told of a snapshot and before the raft log was.",
+            doc: "A store with a stale log longer than a snapshot crashes after the engine was told of it and before the log was.",
             check: "log-terms-agree-with-snapshot",
             trigger: &["restarted-while-applying-a-snapshot"],
         },
@@ -110,6 +110,9 @@ fn collected_while_building(draft: &mut Draft, stream: &mut Stream) {
     draft.plan.knobs.set(knobs::SNAPSHOT_GC_TIMEOUT, Nanos::millis(50));
     let victim = Draft::store(stream.range(1..=draft.plan.cluster.stores));
     draft.at(Nanos::millis(100), Action::Split { key: Key::new(IDLE_KEY) });
+    // Not the leader, which cannot be taken out at once.
+    let leader = stores(draft).into_iter().find(|node| *node != victim).expect("three stores");
+    draft.at(Nanos::millis(500), Action::TransferLeader { key: Key::new(IDLE_KEY), to: leader });
     let slow = stream.range(500..=900);
     for node in stores(draft) {
         draft.at(Nanos::millis(700), point(&node, "snapshot-before-send", "1*return"));
@@ -135,17 +138,17 @@ fn files_of_an_applied_snapshot(draft: &mut Draft, stream: &mut Stream) {
 
 fn snapshot_before_flush(draft: &mut Draft, stream: &mut Stream) {
     // Writes and little else, so that entries wait whenever apply is slow.
-    draft.plan.workload.rate = stream.range(300..=500);
-    draft.plan.workload.clients = 10;
+    draft.plan.workload.rate = stream.range(600..=900);
+    draft.plan.workload.clients = 16;
     draft.plan.workload.mix = Mix {
         put: 80,
         batch: 10,
         read: 10,
         ..Mix { read_index: 0, follower_read: 0, cas: 0, delete: 0, scan: 0, ..Mix::default() }
     };
-    draft.plan.cluster.regions = 1;
+    draft.plan.cluster.regions = 3;
     let (victim, back) = fall_behind(draft, stream);
-    let slow = stream.range(20..=60);
+    let slow = stream.range(40..=80);
     for node in stores(draft).into_iter().filter(|node| *node != victim) {
         let from = Nanos(back.0 - Nanos::millis(50).0);
         draft.at(from, point(&node, "before-apply", format!("sleep({slow}ms)")));
@@ -153,15 +156,37 @@ fn snapshot_before_flush(draft: &mut Draft, stream: &mut Stream) {
 }
 
 fn crash_between_engine_and_log(draft: &mut Draft, stream: &mut Stream) {
-    let (victim, back) = fall_behind(draft, stream);
+    // A leader is cut off with its clients: its log grows by what will never be committed, past the others' snapshot.
+    draft.plan.cluster.regions = 1;
+    draft.plan.knobs.set(knobs::RAFT_HIBERNATE, false);
+    draft.plan.knobs.set(knobs::CLIENT_TIMEOUT, Nanos::millis(100));
+    let workload = &mut draft.plan.workload;
+    (workload.clients, workload.rate) = (12, 300);
+    workload.mix.put *= 3;
+    let number = stream.range(1..=3);
+    let victim = Draft::store(number);
+    draft.at(Nanos::millis(100), Action::TransferLeader { key: key_in(0), to: victim.clone() });
+    let from = Nanos::millis(stream.range(900..=1_200));
+    let away = Nanos::millis(stream.range(2_500..=3_500));
+    let end = |name: String| End::new(name);
+    let mut inside: Vec<End> = draft.plan.workload.client_names().map(end).collect();
+    inside.push(End::new(victim.as_str()));
+    let others: Vec<Node> = stores(draft).into_iter().filter(|node| *node != victim).collect();
+    let outside = others.iter().map(|node| End::new(node.as_str())).collect();
+    let sides = Sides(vec![inside, outside]);
+    draft.at(from, Action::Partition { sides, symmetric: true, lasting: Some(away) });
+    let back = Nanos(from.0 + away.0);
+    for node in others {
+        draft.at(Nanos(back.0 - Nanos::millis(100).0), Action::CompactLog { node, key: None });
+    }
+    // The engine is told of the snapshot, and the log writer is held up before it tells the log.
     let slow = stream.range(200..=400);
     draft.at(back, point(&victim, "between-engine-and-log", format!("sleep({slow}ms)")));
     let fields = [("state".to_owned(), FactValue::Text("applying".to_owned()))].into();
     let wait = On { node: Some(victim.clone()), fields, ..on("region-state-written") };
-    let down = Nanos::millis(stream.range(50..=800));
-    // The engine has it, and the log writer is held up before it tells the log.
     let told = draft.on(wait, Action::Note {});
     let wait = Nanos::millis(stream.range(60..=150));
+    let down = Nanos::millis(stream.range(50..=800));
     draft.after(told, wait, Action::Bounce { node: victim, keep: Keep::Everything, down });
 }
 

@@ -33,7 +33,7 @@ pub struct OrderEntry {
 pub const ORDERS: &[OrderEntry] = &[
     OrderEntry {
         name: "restarted-while-applying-a-snapshot",
-        doc: "A store came back whose engine says that a snapshot is being applied and whose raft log does not know it.",
+        doc: "A store came back whose engine is applying a snapshot, and whose raft log goes on past it without knowing it.",
         make: || Box::new(RestartedWhileApplying::default()),
     },
     OrderEntry {
@@ -58,10 +58,10 @@ pub const ORDERS: &[OrderEntry] = &[
     },
 ];
 
-/// At a restart, the log's last index per region; a region that is recovered as applying beyond what its log begins with.
+/// At a restart, first and last index of each region's log; a region that is recovered as applying a snapshot within.
 #[derive(Default)]
 struct RestartedWhileApplying {
-    logs: BTreeMap<(NodeId, RegionId), u64>,
+    logs: BTreeMap<(NodeId, RegionId), (u64, u64)>,
 }
 
 impl Order for RestartedWhileApplying {
@@ -71,13 +71,14 @@ impl Order for RestartedWhileApplying {
                 self.logs.retain(|(node, _), _| *node != event.node);
                 false
             }
-            Body::Node(Fact::RaftLog(raftlog::Fact::Recovered { region, first, .. })) => {
-                self.logs.insert((event.node, *region), *first);
+            Body::Node(Fact::RaftLog(raftlog::Fact::Recovered { region, first, marks, .. })) => {
+                let last = marks.0.last().map_or(0, |mark| mark.index);
+                self.logs.insert((event.node, *region), (*first, last));
                 false
             }
             Body::Node(Fact::Region(region::Fact::StateRecovered { region, state, index, .. })) => {
-                state.as_str() == "applying"
-                    && self.logs.get(&(event.node, region.id)).is_none_or(|first| *first != index + 1)
+                let log = self.logs.get(&(event.node, region.id));
+                state.as_str() == "applying" && log.is_some_and(|(first, last)| first <= index && index <= last)
             }
             _ => false,
         }
