@@ -552,7 +552,17 @@ mod defects {
         run(async {
             for carried in [None, Some(&defects::TIKV_12618)] {
                 let env = Room::default().env_with(points(carried));
-                assert_eq!(recover_applying(&env, &applying, None).is_some(), carried.is_none());
+                let stale = |last_index| crate::raftlog::Recovered {
+                    peer: 70,
+                    hard_state: HardState { term: 5, vote: 0, commit: 9 },
+                    truncated: (5, Some(5)),
+                    first_index: 6,
+                    last_index,
+                    entries: Vec::new(),
+                };
+                let repaired = |log: Option<&_>| recover_applying(&env, &applying, log).is_some();
+                assert!(repaired(None) && repaired(Some(&stale(KEY.index - 1))), "a gap is mended in any case");
+                assert_eq!(repaired(Some(&stale(KEY.index + 3))), carried.is_none());
             }
         });
     }
