@@ -12,7 +12,7 @@ use super::{
     draw::{Draft, key_in, on, point, stores},
 };
 use crate::plan::{
-    Action, End, FactValue, Keep, Key, Keys, Mix, Nanos, On, Plan,
+    Action, End, FactValue, Keep, Key, Keys, Mix, Nanos, On, Plan, Sides,
     knobs::{self, Between},
 };
 
@@ -175,10 +175,11 @@ fn early_vote(draft: &mut Draft, stream: &mut Stream) {
         for key in &borders {
             draft.at(Nanos::millis(start), Action::TransferLeader { key: key.clone(), to: Draft::store(1) });
         }
-        // Store 3 hears no more of the leader, and stands for election half an election timeout to a whole one later.
+        // Store 3 and the leader hear no more of each other, and store 3 stands for election half an election timeout to a whole one later.
         let cut = start + 400;
         let lasting = Some(Nanos::millis(1_100));
-        draft.at(Nanos::millis(cut), Action::Clog { from: end(1), to: end(3), lasting });
+        let sides = Sides(vec![vec![end(1)], vec![end(3)]]);
+        draft.at(Nanos::millis(cut), Action::Partition { sides, symmetric: true, lasting });
         // Shortly before, store 2, which holds the leader's lease up, restarts and hears no more of it either.
         let restart = cut + stream.range(480..=580);
         let lasting = Some(Nanos::millis(1_500 - (restart - start)));

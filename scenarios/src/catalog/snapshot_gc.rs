@@ -176,6 +176,10 @@ fn crash_between_engine_and_log(draft: &mut Draft, stream: &mut Stream) {
     let sides = Sides(vec![inside, outside]);
     draft.at(from, Action::Partition { sides, symmetric: true, lasting: Some(away) });
     let back = Nanos(from.0 + away.0);
+    // The others commit a few entries, so that there is something to drop.
+    for step in 1..=4 {
+        draft.at(Nanos(back.0 - Nanos::millis(150 * step + 100).0), Action::ComputeHash { key: key_in(0) });
+    }
     for node in others {
         draft.at(Nanos(back.0 - Nanos::millis(100).0), Action::CompactLog { node, key: None });
     }
