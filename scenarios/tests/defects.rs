@@ -14,14 +14,6 @@ use scenarios::{
 /// A history has to be caught within so many seeds.
 const SEEDS: u64 = 16;
 
-/// Carried by the node; the scenario that re-enacts them is known by this name.
-const AWAITED: (&str, [&str; 5]) =
-    ("concurrent-split", ["tikv-15035", "tikv-17469", "tikv-8783", "tikv-9208", "tikv-994"]);
-
-/// Caught by another check than their own: the store of tikv-12618 refuses to start on the log that it believes before it has stated what it
-/// believes. One that is caught by its own check has to leave the list.
-const BY_ANOTHER: &[&str] = &["tikv-12618"];
-
 fn histories() -> impl Iterator<Item = (&'static Scenario, &'static History)> {
     catalog::all().iter().flat_map(|scenario| scenario.histories.iter().map(|history| (*scenario, history)))
 }
@@ -39,23 +31,13 @@ fn each_defect_has_one_history_and_each_history_one_defect() {
         assert!(check::list().iter().any(|check| check.name == history.check), "no check `{}`", history.check);
         assert!(!history.trigger.is_empty(), "nothing would show that `{}` came about", history.name);
     }
-    if catalog::scenario(AWAITED.0).is_none() {
-        AWAITED.1.iter().for_each(|id| *count.entry(id).or_default() += 1);
-    }
     let wrong: Vec<_> = count.iter().filter(|(_, count)| **count != 1).collect();
     assert!(wrong.is_empty(), "each defect has exactly one history; not so: {wrong:?}");
 }
 
 #[test]
 fn each_defect_is_caught_by_its_check_in_a_run_that_was_armed() {
-    let mut failed = Vec::new();
-    for (scenario, history) in histories() {
-        match (caught(scenario, history), BY_ANOTHER.contains(&history.name)) {
-            (Err(error), false) => failed.push(error),
-            (Ok(()), true) => failed.push(format!("{}: it is caught now, take it off the list", history.name)),
-            (Ok(()), false) | (Err(_), true) => {}
-        }
-    }
+    let failed: Vec<_> = histories().filter_map(|(scenario, history)| caught(scenario, history).err()).collect();
     assert!(failed.is_empty(), "{}", failed.join("\n"));
 }
 

@@ -161,14 +161,10 @@ impl Peer {
             max_committed_size_per_ready: 1 << 20,
             check_quorum: true,
             pre_vote: true,
-<<<<<<< HEAD
-            batch_append: true,
-            // What is committed travels with the next append or heartbeat, as upstream has it.
-            skip_bcast_commit: true,
-=======
             // raft-rs 0.7.0 adds entries to an empty append that is queued already, also when its index has moved since.
             batch_append: false,
->>>>>>> 59e1726 (catalog: the old leader hears nothing; regressions of two bugs that runs found)
+            // What is committed travels with the next append or heartbeat, as upstream has it.
+            skip_bcast_commit: true,
             ..Config::default()
         };
         let raw = RawNode::new(&config, log, &turn.logger).expect("the settings are checked before a store starts");

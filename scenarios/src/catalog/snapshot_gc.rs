@@ -81,6 +81,11 @@ fn generate(seed: u64, options: &GenerateOptions) -> Plan {
 fn fall_behind(draft: &mut Draft, stream: &mut Stream) -> (Node, Nanos) {
     let victim = Draft::store(stream.range(1..=draft.plan.cluster.stores));
     let from = Nanos::millis(stream.range(300..=900));
+    fall_behind_at(draft, stream, victim, from)
+}
+
+/// The same for this store, from this time on.
+fn fall_behind_at(draft: &mut Draft, stream: &mut Stream, victim: Node, from: Nanos) -> (Node, Nanos) {
     let away = Nanos::millis(stream.range(2_200..=3_000));
     let back = Nanos(from.0 + away.0);
     if stream.ratio(1, 2) {
@@ -147,11 +152,17 @@ fn snapshot_before_flush(draft: &mut Draft, stream: &mut Stream) {
         ..Mix { read_index: 0, follower_read: 0, cas: 0, delete: 0, scan: 0, ..Mix::default() }
     };
     draft.plan.cluster.regions = 3;
-    let (victim, back) = fall_behind(draft, stream);
+    // Twice, since it takes luck to meet entries on their way.
+    draft.plan.workload.lasting = Nanos::secs(11);
+    let number = stream.range(1..=3);
     let slow = stream.range(40..=80);
-    for node in stores(draft).into_iter().filter(|node| *node != victim) {
-        let from = Nanos(back.0 - Nanos::millis(50).0);
-        draft.at(from, point(&node, "before-apply", format!("sleep({slow}ms)")));
+    for (round, number) in [(0, number), (1, 1 + number % 3)] {
+        let from = Nanos::millis(stream.range(300..=700) + round * 5_000);
+        let (victim, back) = fall_behind_at(draft, stream, Draft::store(number), from);
+        for node in stores(draft).into_iter().filter(|node| *node != victim) {
+            draft.at(Nanos(back.0 - Nanos::millis(50).0), point(&node, "before-apply", format!("sleep({slow}ms)")));
+            draft.at(Nanos(back.0 + Nanos::millis(1_200).0), point(&node, "before-apply", "off"));
+        }
     }
 }
 
