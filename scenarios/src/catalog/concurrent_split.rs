@@ -119,13 +119,13 @@ fn early_reads(draft: &mut Draft, stream: &mut Stream) {
     draft.plan.cluster.stores = 3;
     draft.plan.cluster.regions = stream.range(1..=2);
     let workload = &mut draft.plan.workload;
-    (workload.clients, workload.rate, workload.keys) = (8, 400, 4);
+    (workload.clients, workload.rate, workload.keys) = (12, 500, 4);
     workload.mix = Mix { read: 30, read_index: 20, follower_read: 0, put: 45, cas: 0, delete: 5, scan: 0, batch: 0 };
     workload.lasting = Nanos::secs(12);
     draft.plan.knobs.set(knobs::RAFT_TICK, Nanos::millis(100));
     draft.plan.knobs.set(knobs::RAFT_LEASE, Nanos::millis(800));
     draft.plan.knobs.set(knobs::RAFT_HIBERNATE, false);
-    draft.plan.knobs.set(knobs::CLIENT_TIMEOUT, Nanos::millis(300));
+    draft.plan.knobs.set(knobs::CLIENT_TIMEOUT, Nanos::millis(200));
     let old = stream.range(1..=3);
     let (b, c) = (1 + old % 3, 1 + (old + 1) % 3);
     let old = Draft::store(old);
@@ -133,7 +133,7 @@ fn early_reads(draft: &mut Draft, stream: &mut Stream) {
         draft.at(Nanos::millis(100), Action::TransferLeader { key: key_in(key), to: old.clone() });
     }
     // Whoever leads next takes long to commit its first entry.
-    let delay = Nanos::millis(stream.range(150..=250));
+    let delay = Nanos::millis(stream.range(250..=400));
     let end = |number| End::new(Draft::store(number).as_str());
     for to in [b, c] {
         // Followers learn late what the old leader has answered for already.

@@ -171,14 +171,16 @@ fn crash_between_engine_and_log(draft: &mut Draft, stream: &mut Stream) {
     draft.plan.cluster.regions = 1;
     draft.plan.knobs.set(knobs::RAFT_HIBERNATE, false);
     draft.plan.knobs.set(knobs::CLIENT_TIMEOUT, Nanos::millis(100));
+    draft.plan.knobs.set(knobs::RAFT_TICK, Nanos::millis(100));
+    draft.plan.knobs.set(knobs::RAFT_LEASE, Nanos::millis(800));
     let workload = &mut draft.plan.workload;
-    (workload.clients, workload.rate) = (12, 300);
+    (workload.clients, workload.rate) = (24, 600);
     workload.mix.put *= 3;
     let number = stream.range(1..=3);
     let victim = Draft::store(number);
     draft.at(Nanos::millis(100), Action::TransferLeader { key: key_in(0), to: victim.clone() });
     let from = Nanos::millis(stream.range(900..=1_200));
-    let away = Nanos::millis(stream.range(2_500..=3_500));
+    let away = Nanos::millis(stream.range(3_500..=4_500));
     let end = |name: String| End::new(name);
     let mut inside: Vec<End> = draft.plan.workload.client_names().map(end).collect();
     inside.push(End::new(victim.as_str()));
@@ -188,7 +190,7 @@ fn crash_between_engine_and_log(draft: &mut Draft, stream: &mut Stream) {
     draft.at(from, Action::Partition { sides, symmetric: true, lasting: Some(away) });
     let back = Nanos(from.0 + away.0);
     // The others commit a few entries, so that there is something to drop.
-    for step in 1..=4 {
+    for step in 1..=2 {
         draft.at(Nanos(back.0 - Nanos::millis(150 * step + 100).0), Action::ComputeHash { key: key_in(0) });
     }
     for node in others {
