@@ -128,10 +128,9 @@ fn apply(logs: &mut BTreeMap<RegionId, Replay>, record: Record, segment: u64, fr
         Op::Append(entries) | Op::Move(entries) => {
             let Some(first) = entries.first().map(|entry| entry.index) else { return };
             if replaces {
-                let restarts = log.base.is_some_and(|base| first <= base.index)
-                    || log.slots.last_key_value().is_some_and(|(last, _)| first > last + 1)
-                    || (log.slots.is_empty() && log.base.is_some_and(|base| first != base.index + 1));
-                if restarts {
+                // A gap before the first one is filled by entries that moved to a later segment, or a later record drops
+                // what lies behind it; at the end there must be none.
+                if log.base.is_some_and(|base| first <= base.index) {
                     log.slots.clear();
                     log.base = Some(Base { index: first - 1, term: 0 });
                     log.base_at = None;
