@@ -50,7 +50,6 @@ struct Inner {
     seq: u64,
     step: u64,
     time_ns: u64,
-    last: (ProcessId, u32),
     checks: Checks,
     triggers: Triggers,
     arms: Vec<Arm>,
@@ -114,7 +113,6 @@ impl Witness {
                 seq: 0,
                 step: 0,
                 time_ns: 0,
-                last: (ProcessId::ROOM, 0),
                 checks,
                 triggers,
                 arms,
@@ -276,7 +274,6 @@ impl Observer for Witness {
             let mut inner = self.inner.lock();
             inner.step = step.number;
             inner.time_ns = step.true_ns;
-            inner.last = (step.process, step.incarnation);
         }
         if let Some(fault) = translate::fault(step) {
             self.fault(fault);

@@ -50,8 +50,6 @@ pub struct Options {
     pub raft_log_gc_threshold: u64,
     /// How often segments that hold nothing alive are removed.
     pub raft_log_purge_tick: Duration,
-    /// How often idle snapshots are looked over.
-    pub snap_gc_tick: Duration,
     /// How often peers without a leader ask around whether they still belong to their region.
     pub peer_stale_state_check: Duration,
     /// How long a peer goes without a leader before it asks.
@@ -118,7 +116,6 @@ impl Default for Options {
             raft_log_gc_count_limit: 256,
             raft_log_gc_threshold: 50,
             raft_log_purge_tick: Duration::from_secs(5),
-            snap_gc_tick: Duration::from_secs(10),
             peer_stale_state_check: Duration::from_secs(5),
             max_leader_missing: Duration::from_secs(10),
             split_region_check_tick: Duration::from_secs(2),

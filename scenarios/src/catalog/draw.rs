@@ -26,7 +26,7 @@ pub(super) struct Draft {
 
 impl Draft {
     /// A plan of this scenario and seed with its shape drawn, and no steps.
-    pub fn new(scenario: &str, seed: u64, defects: &[String]) -> Self {
+    fn new(scenario: &str, seed: u64, defects: &[String]) -> Self {
         let root = Seed::new(seed).split("plan").split(scenario);
         let mut shape = root.split("shape").stream();
         let cluster = Cluster {
