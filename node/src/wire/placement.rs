@@ -1,11 +1,18 @@
 //! What stores and clients ask of the placement driver, and what it answers.
 //!
 //! Every request may be repeated: asking twice for ids wastes some, everything else has the same effect once or twice.
+//!
+//! The requests and answers themselves stand here; what they are about has a file each: `stores`, `regions`.
+
+mod regions;
+mod stores;
 
 use bytes::Bytes;
 
-use super::command::PeerChange;
-use crate::region::{Epoch, Peer, PeerId, Region, RegionId, StoreId};
+pub use regions::{
+    AskSplit, ChangePeers, ChildIds, DownPeer, Located, Next, RegionHeartbeat, Regions, SplitIds, SplitKeys, Step,
+};
+pub use stores::{Bootstrap, Label, Store, StoreHeartbeat, StoreState, Stores};
 
 /// A request.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -93,147 +100,6 @@ pub struct Key {
     pub key: Bytes,
 }
 
-/// The first store and the first region, which spans everything.
-#[derive(Clone, PartialEq, prost::Message)]
-pub struct Bootstrap {
-    /// The store.
-    #[prost(message, required, tag = "1")]
-    pub store: Store,
-    /// The region, with one peer on that store.
-    #[prost(message, required, tag = "2")]
-    pub region: Region,
-}
-
-/// A store's record.
-#[derive(Clone, PartialEq, Eq, prost::Message)]
-pub struct Store {
-    /// The store's id.
-    #[prost(uint64, tag = "1")]
-    pub id: StoreId,
-    /// Where it listens.
-    #[prost(string, tag = "2")]
-    pub address: String,
-    /// A [`StoreState`]; the placement driver decides it, whoever registers leaves it at `Up`.
-    #[prost(enumeration = "StoreState", tag = "3")]
-    pub state: i32,
-    /// The release it runs as.
-    #[prost(string, tag = "4")]
-    pub release: String,
-    /// What rules may ask for, such as `engine=tiflash`; by key.
-    #[prost(message, repeated, tag = "5")]
-    pub labels: Vec<Label>,
-}
-
-/// One label of a store.
-#[derive(Clone, PartialEq, Eq, prost::Message)]
-pub struct Label {
-    /// Its name.
-    #[prost(string, tag = "1")]
-    pub key: String,
-    /// Its value.
-    #[prost(string, tag = "2")]
-    pub value: String,
-}
-
-/// The life of a store's record. After the tombstone, the record can be deleted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, prost::Enumeration)]
-#[repr(i32)]
-pub enum StoreState {
-    /// In service.
-    Up = 0,
-    /// Being drained of regions.
-    Offline = 1,
-    /// Gone for good; its id never returns.
-    Tombstone = 2,
-}
-
-impl StoreState {
-    /// As facts and people write it.
-    pub fn name(self) -> &'static str {
-        match self {
-            StoreState::Up => "up",
-            StoreState::Offline => "offline",
-            StoreState::Tombstone => "tombstone",
-        }
-    }
-}
-
-/// A store lives.
-#[derive(Clone, PartialEq, prost::Message)]
-pub struct StoreHeartbeat {
-    /// The store.
-    #[prost(uint64, tag = "1")]
-    pub store: StoreId,
-    /// Peers on it.
-    #[prost(uint64, tag = "2")]
-    pub regions: u64,
-    /// Bytes that its data takes.
-    #[prost(uint64, tag = "3")]
-    pub used_bytes: u64,
-    /// Snapshots that it sends or receives.
-    #[prost(uint64, tag = "4")]
-    pub snapshots: u64,
-    /// Whether it is too busy for more.
-    #[prost(bool, tag = "5")]
-    pub is_busy: bool,
-}
-
-/// How a region stands, as its leader sees it.
-#[derive(Clone, PartialEq, prost::Message)]
-pub struct RegionHeartbeat {
-    /// Range, epoch and peers.
-    #[prost(message, required, tag = "1")]
-    pub region: Region,
-    /// The leader.
-    #[prost(message, required, tag = "2")]
-    pub leader: Peer,
-    /// Its term.
-    #[prost(uint64, tag = "3")]
-    pub term: u64,
-    /// Peers that the leader has not heard from for a while.
-    #[prost(message, repeated, tag = "4")]
-    pub down: Vec<DownPeer>,
-    /// Peers whose log is behind what the leader still has, or that wait for a snapshot.
-    #[prost(uint64, repeated, tag = "5")]
-    pub pending: Vec<PeerId>,
-    /// About how many bytes the region holds.
-    #[prost(uint64, tag = "6")]
-    pub approximate_size: u64,
-    /// About how many keys the region holds.
-    #[prost(uint64, tag = "7")]
-    pub approximate_keys: u64,
-}
-
-/// A peer that its leader does not hear from.
-#[derive(Clone, Copy, PartialEq, prost::Message)]
-pub struct DownPeer {
-    /// The peer.
-    #[prost(uint64, tag = "1")]
-    pub peer: PeerId,
-    /// For how long, in milliseconds.
-    #[prost(uint64, tag = "2")]
-    pub down_ms: u64,
-}
-
-/// Ids for splitting a region.
-#[derive(Clone, PartialEq, prost::Message)]
-pub struct AskSplit {
-    /// The region as the asking leader knows it.
-    #[prost(message, required, tag = "1")]
-    pub region: Region,
-    /// How many new regions.
-    #[prost(uint64, tag = "2")]
-    pub count: u64,
-}
-
-/// Regions in key order.
-#[derive(Clone, PartialEq, prost::Message)]
-pub struct Regions {
-    /// The regions.
-    #[prost(message, repeated, tag = "1")]
-    pub regions: Vec<Region>,
-}
-
 /// A point in the order of timestamps below which old versions may be collected.
 #[derive(Clone, Copy, PartialEq, prost::Message)]
 pub struct SafePoint {
@@ -302,85 +168,6 @@ pub struct Range {
     /// How many.
     #[prost(uint64, tag = "2")]
     pub count: u64,
-}
-
-/// Stores' records.
-#[derive(Clone, PartialEq, prost::Message)]
-pub struct Stores {
-    /// By id.
-    #[prost(message, repeated, tag = "1")]
-    pub stores: Vec<Store>,
-}
-
-/// A region and who leads it.
-#[derive(Clone, PartialEq, prost::Message)]
-pub struct Located {
-    /// The region.
-    #[prost(message, required, tag = "1")]
-    pub region: Region,
-    /// Its leader when last heard of.
-    #[prost(message, optional, tag = "2")]
-    pub leader: Option<Peer>,
-}
-
-/// Ids of the regions that a split makes.
-#[derive(Clone, PartialEq, prost::Message)]
-pub struct SplitIds {
-    /// One a new region.
-    #[prost(message, repeated, tag = "1")]
-    pub children: Vec<ChildIds>,
-}
-
-/// Ids of one new region.
-#[derive(Clone, PartialEq, prost::Message)]
-pub struct ChildIds {
-    /// The region's id.
-    #[prost(uint64, tag = "1")]
-    pub region: RegionId,
-    /// Its peers' ids, in the order of the parent's peers.
-    #[prost(uint64, repeated, tag = "2")]
-    pub peers: Vec<PeerId>,
-}
-
-/// What a region's leader should do next.
-#[derive(Clone, PartialEq, prost::Message)]
-pub struct Next {
-    /// The epoch for which the step is meant; at another the leader ignores it.
-    #[prost(message, required, tag = "1")]
-    pub epoch: Epoch,
-    /// The step.
-    #[prost(oneof = "Step", tags = "2, 3, 4")]
-    pub step: Option<Step>,
-}
-
-/// One step of an operator.
-#[derive(Clone, PartialEq, prost::Oneof)]
-pub enum Step {
-    /// Change the membership.
-    #[prost(message, tag = "2")]
-    ChangePeers(ChangePeers),
-    /// Hand leadership over.
-    #[prost(message, tag = "3")]
-    TransferLeader(Peer),
-    /// Split.
-    #[prost(message, tag = "4")]
-    Split(SplitKeys),
-}
-
-/// A membership change; more than one change goes through a joint configuration.
-#[derive(Clone, PartialEq, prost::Message)]
-pub struct ChangePeers {
-    /// The changes.
-    #[prost(message, repeated, tag = "1")]
-    pub changes: Vec<PeerChange>,
-}
-
-/// Where to split.
-#[derive(Clone, PartialEq, prost::Message)]
-pub struct SplitKeys {
-    /// Keys inside the region; none lets the leader choose its middle.
-    #[prost(bytes = "bytes", repeated, tag = "1")]
-    pub keys: Vec<Bytes>,
 }
 
 /// Why a request was not served.
