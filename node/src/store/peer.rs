@@ -5,7 +5,8 @@
 //! no I/O and never waits.
 //!
 //! Its duties stand in files of their own: [`log`] (what raft-rs reads), [`lease`], [`read_index`], [`membership`],
-//! [`split`], `ready` (what comes out of raft-rs), `followers`, `sleep` (hibernation), `requests` (what clients ask).
+//! [`split`], `words` (what peers say to each other), `ready` (what comes out of raft-rs), `snapshots`, `followers`,
+//! `sleep` (hibernation), `requests` (what clients ask).
 //!
 //! Not here: which peers a store has, and the two region maps: the raft loop owns those.
 
@@ -17,74 +18,32 @@ pub mod read_index;
 mod ready;
 mod requests;
 mod sleep;
+mod snapshots;
 pub mod split;
+mod words;
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
 };
 
-use failpoints::defect;
-use protobuf::Message as _;
-use raft::{
-    Config, RawNode, StateRole,
-    eraftpb::{HardState, Message, MessageType},
-};
+use raft::{Config, RawNode, StateRole, eraftpb::HardState};
 
-use self::{lease::Lease, log::Log, read_index::Reads};
+use self::{lease::Lease, log::Log, read_index::Reads, snapshots::Applying};
 use super::{
     apply::Proposal,
     fact::raft::Fact,
     mail::Mail,
-    raft_client::Outgoing,
     service::{Answer, not_leader, refusal},
     state::ApplyState,
     turn::{Turn, Wish},
 };
 use crate::{
-    defects,
     env::Instant,
     fact::Text,
     region::{Epoch, Peer as Id, PeerId, Region, RegionId},
-    wire::{
-        kv::Reason,
-        peer::{Gone, Nothing, PeerMessage, Say},
-    },
+    wire::kv::Reason,
 };
-
-/// The context by which raft-rs marks votes that a leader asked for: they ignore the lease that it gave up.
-const CAMPAIGN_TRANSFER: &[u8] = b"CampaignTransfer";
-
-/// A snapshot on its way into the engine.
-#[derive(Clone, Debug)]
-pub struct Applying {
-    /// Its index.
-    pub index: u64,
-    /// Its term.
-    pub term: u64,
-    /// The apply state afterwards.
-    pub state: ApplyState,
-    /// Whether the state is known to be durable.
-    pub scheduled: bool,
-    /// The ready that makes the state durable.
-    ready: u64,
-    abort: Arc<AtomicBool>,
-}
-
-impl Applying {
-    /// The peer is to be removed: the snapshot is not worth finishing.
-    pub fn abort(&self) {
-        self.abort.store(true, Ordering::Relaxed);
-    }
-
-    /// What the region worker looks at.
-    pub fn abort_flag(&self) -> Arc<AtomicBool> {
-        self.abort.clone()
-    }
-}
 
 /// One peer.
 pub struct Peer {
@@ -242,100 +201,9 @@ impl Peer {
         self.raw.store()
     }
 
-    /// Whether a snapshot was stepped and not taken yet.
-    pub fn has_snapshot_waiting(&self) -> bool {
-        self.raw.snap().is_some_and(|snapshot| !snapshot.is_empty())
-    }
-
     /// Whether all that was handed to apply came back.
     fn is_drained(&self) -> bool {
         self.handed <= self.state.applied_index
-    }
-
-    /// A raft message or a word from a peer of another store.
-    pub fn on_message(&mut self, turn: &mut Turn, message: PeerMessage) {
-        if message.to.id != self.me.id {
-            return;
-        }
-        if self.is_from_stranger(turn, &message) {
-            return;
-        }
-        match message.say {
-            Some(Say::Raft(bytes)) => match Message::parse_from_carllerche_bytes(&bytes) {
-                Ok(raft) => {
-                    self.heard(turn, message.from, &raft);
-                    self.step(turn, message.from, raft);
-                }
-                Err(_) => self.refused(turn, "unreadable-message"),
-            },
-            Some(Say::Gone(_)) => {
-                let newer = message.epoch.conf_ver > self.region.epoch.conf_ver;
-                if self.region.is_initialized() && newer {
-                    turn.wishes.push(Wish::Destroy(self.id(), self.me.id, "gone"));
-                }
-            }
-            Some(Say::Sleep(sleep)) => self.on_sleep(turn, message.from, sleep),
-            Some(Say::Asleep(sleep)) => self.on_asleep(turn, message.from, sleep),
-            Some(Say::Ask(_)) => self.wake(turn, "message"),
-            None => {}
-        }
-    }
-
-    /// Drops messages of peers that were removed, and tells them.
-    fn is_from_stranger(&mut self, turn: &mut Turn, message: &PeerMessage) -> bool {
-        let known = !self.region.is_initialized() || self.region.peer(message.from.id).is_some();
-        if known || message.epoch.conf_ver >= self.region.epoch.conf_ver {
-            return false;
-        }
-        turn.env.state(Fact::StaleMessage {
-            region: self.id(),
-            from: message.from.id,
-            from_store: message.from.store,
-            to: self.me.id,
-        });
-        if !matches!(message.say, Some(Say::Gone(_))) {
-            self.say(turn, message.from, Say::Gone(Gone {}));
-        }
-        true
-    }
-
-    fn step(&mut self, turn: &mut Turn, from: Id, message: Message) {
-        if self.region.peer(from.id).is_none() {
-            self.strangers.insert(from.id, from);
-        }
-        self.silent.remove(&from.id);
-        let kind = message.get_msg_type();
-        match kind {
-            MessageType::MsgRequestVote | MessageType::MsgRequestPreVote => {
-                let embargo = self.embargo.is_some_and(|until| turn.env.now() < until);
-                let (region, peer, term, to) = (self.id(), self.me.id, message.term, message.from);
-                turn.env.state(Fact::VoteAsked { region, peer, term, from: to, embargo });
-                let sound = !defect!(turn.env.points, defects::TIKV_15035, embargo);
-                if embargo && sound && message.context != CAMPAIGN_TRANSFER {
-                    turn.env.state(Fact::VoteWithheld { region, peer, term, to });
-                    return;
-                }
-            }
-            MessageType::MsgReadIndex if self.is_leader() && !self.raw.raft.commit_to_current_term() => {
-                self.read_index_early(turn);
-                // raft-rs drops it, and the replica asks again. The defect answers.
-                if defect!(turn.env.points, defects::TIKV_9208) {
-                    let index = self.raw.raft.raft_log.committed;
-                    let mut answer = Message::default();
-                    answer.set_msg_type(MessageType::MsgReadIndexResp);
-                    (answer.to, answer.from, answer.term) = (from.id, self.me.id, self.term());
-                    answer.index = index;
-                    answer.entries = message.entries;
-                    self.read_index_answered(turn, index);
-                    self.send(turn, answer, false);
-                }
-                return;
-            }
-            MessageType::MsgTransferLeader => return,
-            _ => {}
-        }
-        // Messages of unknown peers and of the past are refused by raft-rs; there is nobody to tell.
-        let _ = self.raw.step(message);
     }
 
     /// A tick of the store's clock.
@@ -439,23 +307,6 @@ impl Peer {
         self.raw.on_entries_fetched(context);
     }
 
-    /// A snapshot was built.
-    pub fn on_generated(&mut self, snapshot: Option<raft::eraftpb::Snapshot>) {
-        self.generating = None;
-        if let Some(snapshot) = snapshot {
-            self.raw.mut_store().offer(Some(snapshot));
-            if self.is_leader() {
-                self.raw.ping();
-            }
-        }
-    }
-
-    /// A snapshot's sending ended.
-    pub fn on_sent(&mut self, to: PeerId, arrived: bool) {
-        let status = if arrived { raft::SnapshotStatus::Finish } else { raft::SnapshotStatus::Failure };
-        self.raw.report_snapshot(to, status);
-    }
-
     /// A store could not be reached.
     pub fn on_unreachable(&mut self, turn: &mut Turn, store: u64) {
         let Some(peer) = self.region.peer_on(store).copied() else { return };
@@ -466,21 +317,6 @@ impl Peer {
         } else if peer.id == self.leader_id() {
             self.wake(turn, "leader-unreachable");
         }
-    }
-
-    /// A peer that was recovered while its snapshot was being applied: its durable state says so already.
-    pub fn resume_applying(&mut self, index: u64, term: u64) {
-        self.applying =
-            Some(Applying { index, term, state: self.state, scheduled: true, ready: 0, abort: Arc::default() });
-    }
-
-    /// A snapshot's content is in the engine.
-    pub fn on_snapshot_applied(&mut self) -> Option<ApplyState> {
-        let applying = self.applying.take()?;
-        self.state = applying.state;
-        self.handed = applying.index;
-        self.raw.advance_apply_to(applying.index);
-        Some(applying.state)
     }
 
     /// The peer takes nothing more: whoever waits is told.
@@ -504,34 +340,6 @@ impl Peer {
     fn give_up_proposals(&mut self) {
         // Dropped answers say that the outcome is unknown.
         self.proposals.clear();
-    }
-
-    /// Says something to a peer; lost with the turn of a network.
-    fn say(&self, turn: &mut Turn, to: Id, say: Say) {
-        let message = self.message(to, say);
-        turn.out.push(Outgoing { message, fact: None });
-    }
-
-    /// Asks the other peers whether this one still belongs to the region.
-    pub fn ask_around(&self, turn: &mut Turn) {
-        turn.env.state(Fact::StaleSuspected { region: self.id(), peer: self.me.id });
-        for peer in &self.region.peers {
-            if peer.id != self.me.id {
-                self.say(turn, *peer, Say::Ask(Nothing {}));
-            }
-        }
-    }
-
-    fn message(&self, to: Id, say: Say) -> PeerMessage {
-        PeerMessage {
-            region: self.region.id,
-            from: self.me,
-            to,
-            epoch: self.region.epoch,
-            start: self.region.start.clone(),
-            end: self.region.end.clone(),
-            say: Some(say),
-        }
     }
 
     fn refused(&self, turn: &Turn, reason: &'static str) {

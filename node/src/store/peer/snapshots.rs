@@ -1,0 +1,78 @@
+//! A peer and its snapshots: one that it offers to followers, and one that replaces its own data.
+//!
+//! Not here: files and the engine (`store/snapshot`); when a snapshot may be taken from raft-rs (`ready`).
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use super::Peer;
+use crate::{region::PeerId, store::state::ApplyState};
+
+/// A snapshot on its way into the engine.
+#[derive(Clone, Debug)]
+pub struct Applying {
+    /// Its index.
+    pub index: u64,
+    /// Its term.
+    pub term: u64,
+    /// The apply state afterwards.
+    pub state: ApplyState,
+    /// Whether the state is known to be durable.
+    pub scheduled: bool,
+    /// The ready that makes the state durable.
+    pub(super) ready: u64,
+    pub(super) abort: Arc<AtomicBool>,
+}
+
+impl Applying {
+    /// The peer is to be removed: the snapshot is not worth finishing.
+    pub fn abort(&self) {
+        self.abort.store(true, Ordering::Relaxed);
+    }
+
+    /// What the region worker looks at.
+    pub fn abort_flag(&self) -> Arc<AtomicBool> {
+        self.abort.clone()
+    }
+}
+
+impl Peer {
+    /// Whether a snapshot was stepped and not taken yet.
+    pub fn has_snapshot_waiting(&self) -> bool {
+        self.raw.snap().is_some_and(|snapshot| !snapshot.is_empty())
+    }
+
+    /// A snapshot was built.
+    pub fn on_generated(&mut self, snapshot: Option<raft::eraftpb::Snapshot>) {
+        self.generating = None;
+        if let Some(snapshot) = snapshot {
+            self.raw.mut_store().offer(Some(snapshot));
+            if self.is_leader() {
+                self.raw.ping();
+            }
+        }
+    }
+
+    /// A snapshot's sending ended.
+    pub fn on_sent(&mut self, to: PeerId, arrived: bool) {
+        let status = if arrived { raft::SnapshotStatus::Finish } else { raft::SnapshotStatus::Failure };
+        self.raw.report_snapshot(to, status);
+    }
+
+    /// A peer that was recovered while its snapshot was being applied: its durable state says so already.
+    pub fn resume_applying(&mut self, index: u64, term: u64) {
+        self.applying =
+            Some(Applying { index, term, state: self.state, scheduled: true, ready: 0, abort: Arc::default() });
+    }
+
+    /// A snapshot's content is in the engine.
+    pub fn on_snapshot_applied(&mut self) -> Option<ApplyState> {
+        let applying = self.applying.take()?;
+        self.state = applying.state;
+        self.handed = applying.index;
+        self.raw.advance_apply_to(applying.index);
+        Some(applying.state)
+    }
+}
