@@ -320,7 +320,14 @@ async fn bootstrap(
     let mut batch = WriteBatch::new();
     if let Some((region, me)) = &founded {
         let stage = state::Stage::Normal;
-        let state = state::RegionState { region: region.clone(), peer: *me, stage: stage as i32, index: 0, term: 0 };
+        let state = state::RegionState {
+            region: region.clone(),
+            peer: *me,
+            stage: stage as i32,
+            index: 0,
+            term: 0,
+            merge: None,
+        };
         batch.put(Family::Raft, key::region_state(region.id), encode(&state));
         batch.put(Family::Raft, key::apply_state(region.id), encode(&state::ApplyState::initial()));
         let (region, state) = (Arc::new(region.clone()), stage.name().into());

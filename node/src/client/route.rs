@@ -151,7 +151,7 @@ impl Inner {
                 self.lines.forget(peer.store);
                 Attempt::Refused(cause)
             }
-            Reason::ServerIsBusy | Reason::AdminUnderWay => Attempt::Refused(cause),
+            Reason::ServerIsBusy | Reason::AdminUnderWay | Reason::Merging => Attempt::Refused(cause),
             Reason::Invalid | Reason::Collected => Attempt::Hopeless(cause),
         }
     }

@@ -198,6 +198,7 @@ mod tests {
             }
             Some(Step::TransferLeader(to)) => format!("Transfer {}", to.id),
             Some(Step::Split(_)) => "Split".into(),
+            Some(Step::Merge(into)) => format!("Merge {}", into.target.id),
             None => String::new(),
         };
         format!("{step}{ended}")

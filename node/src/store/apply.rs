@@ -447,7 +447,8 @@ impl Apply {
 
     /// Writes a region's state with the batch.
     fn put_region(&mut self, region: &Arc<Region>, peer: Peer, stage: Stage) {
-        let state = RegionState { region: (**region).clone(), peer, stage: stage as i32, index: 0, term: 0 };
+        let state =
+            RegionState { region: (**region).clone(), peer, stage: stage as i32, index: 0, term: 0, merge: None };
         self.batch.put(Family::Raft, key::region_state(region.id), encode(&state));
         self.shared.env.state(region::Fact::StateWritten {
             region: region.clone(),

@@ -7,7 +7,7 @@ use super::service::Answer;
 use crate::{
     fact::Digest,
     region::{PeerId, Region, RegionId, StoreId},
-    store::state::ApplyState,
+    store::state::{ApplyState, MergeState},
     wire::{kv, peer::PeerMessage, placement},
 };
 
@@ -173,6 +173,33 @@ pub enum Event {
         children: Vec<(Region, bool)>,
         /// The children's safe point, newest version.
         state: ApplyState,
+    },
+    /// The region is prepared for a merge.
+    PrepareMerge {
+        /// The entry.
+        index: u64,
+        /// The region afterwards.
+        region: Region,
+        /// What it is prepared for.
+        merge: MergeState,
+    },
+    /// The region has taken in a neighbour.
+    CommitMerge {
+        /// The entry.
+        index: u64,
+        /// The region afterwards.
+        region: Region,
+        /// The neighbour as it was last.
+        source: Region,
+        /// The neighbour's peer here, whose tombstone was written with the same batch.
+        peer: PeerId,
+    },
+    /// The region goes on alone.
+    RollbackMerge {
+        /// The entry.
+        index: u64,
+        /// The region afterwards.
+        region: Region,
     },
     /// The log may be dropped up to an index.
     CompactLog(u64, u64),

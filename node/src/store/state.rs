@@ -23,6 +23,8 @@ pub enum Stage {
     Applying = 1,
     /// Removed for good; its id never returns.
     Tombstone = 2,
+    /// Prepared for a merge: nothing is written until it is taken in or goes on alone.
+    Merging = 3,
 }
 
 impl Stage {
@@ -32,6 +34,7 @@ impl Stage {
             Stage::Normal => "normal",
             Stage::Applying => "applying",
             Stage::Tombstone => "tombstone",
+            Stage::Merging => "merging",
         }
     }
 }
@@ -54,6 +57,23 @@ pub struct RegionState {
     /// While applying: the snapshot's term.
     #[prost(uint64, tag = "5")]
     pub term: u64,
+    /// While merging: with whom. For a tombstone: into whom, if it was merged.
+    #[prost(message, optional, tag = "6")]
+    pub merge: Option<MergeState>,
+}
+
+/// What a region is prepared for.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct MergeState {
+    /// The region that is to take it in, at the epoch at which it has to.
+    #[prost(message, required, tag = "1")]
+    pub target: Region,
+    /// Where the log may be dropped no further: every peer has what is before this entry.
+    #[prost(uint64, tag = "2")]
+    pub min_index: u64,
+    /// The index of the `PrepareMerge`.
+    #[prost(uint64, tag = "3")]
+    pub commit: u64,
 }
 
 /// How far a region is applied on one store, under `key::apply_state`. Written in one batch with the data.

@@ -9,13 +9,17 @@
 //!   an expected 0 means "no value": never written, or deleted.
 //! * A command whose epoch version (for admin commands: and conf_ver) is not the region's own at apply time is skipped.
 //! * A split into n new regions adds n to the epoch's version, and the new regions begin with the result.
+//! * `PrepareMerge` adds one to the source's version and conf_ver; from then on only a `RollbackMerge` has an effect there,
+//!   which adds one to its version. `CommitMerge` gives the target the source's range and content as of the `PrepareMerge`,
+//!   and a version one above the larger of the two. Its epoch is the target's that the source was prepared for: when the
+//!   target has changed since, it is skipped, and so it is always.
 //! * A membership change adds one to conf_ver for each of its changes; one without changes (it leaves a joint
 //!   configuration) adds one. Such an entry's data is raft-rs's ConfChangeV2, whose context is the command.
 //! * `Collect` raises the region's safe point: versions below it that are not the newest may be dropped, tombstones too.
 
 use bytes::Bytes;
 
-use crate::region::{Epoch, Peer, PeerId, RegionId};
+use crate::region::{Epoch, Peer, PeerId, Region, RegionId};
 
 /// The data of a normal entry, and the context of a membership change.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -27,7 +31,7 @@ pub struct Command {
     #[prost(message, required, tag = "2")]
     pub epoch: Epoch,
     /// What to do.
-    #[prost(oneof = "Body", tags = "3, 4, 5, 6, 7, 8, 9")]
+    #[prost(oneof = "Body", tags = "3, 4, 5, 6, 7, 8, 9, 10, 11, 12")]
     pub body: Option<Body>,
 }
 
@@ -55,6 +59,15 @@ pub enum Body {
     /// Changes the membership; only as the context of a membership change entry.
     #[prost(message, tag = "9")]
     ChangePeers(ChangePeers),
+    /// The region begins to merge into a neighbour.
+    #[prost(message, tag = "10")]
+    PrepareMerge(PrepareMerge),
+    /// The region takes in a neighbour that is prepared.
+    #[prost(message, tag = "11")]
+    CommitMerge(CommitMerge),
+    /// The region goes on alone: the merge that it was prepared for can never happen.
+    #[prost(message, tag = "12")]
+    RollbackMerge(RollbackMerge),
 }
 
 /// An atomic write of keys of one region.
@@ -136,6 +149,39 @@ pub struct Collect {
     /// Versions below it that are not the newest may go.
     #[prost(uint64, tag = "1")]
     pub safe_point: u64,
+}
+
+/// The region begins to merge into a neighbour.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct PrepareMerge {
+    /// The neighbour, at the epoch at which it has to take the region in.
+    #[prost(message, required, tag = "1")]
+    pub target: Region,
+    /// Every peer's log holds what is before this entry; the log keeps the rest until the merge has ended.
+    #[prost(uint64, tag = "2")]
+    pub min_index: u64,
+}
+
+/// The region takes in a neighbour.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct CommitMerge {
+    /// The neighbour as its `PrepareMerge` left it.
+    #[prost(message, required, tag = "1")]
+    pub source: Region,
+    /// The index of that `PrepareMerge` in the neighbour's log.
+    #[prost(uint64, tag = "2")]
+    pub commit: u64,
+    /// The neighbour's entries from the `min_index` of that `PrepareMerge` up to it, each as raft-rs encodes it.
+    #[prost(bytes = "bytes", repeated, tag = "3")]
+    pub entries: Vec<Bytes>,
+}
+
+/// The region goes on alone.
+#[derive(Clone, Copy, PartialEq, prost::Message)]
+pub struct RollbackMerge {
+    /// The index of the `PrepareMerge` that is undone.
+    #[prost(uint64, tag = "1")]
+    pub commit: u64,
 }
 
 /// A membership change, simple or joint.

@@ -18,7 +18,7 @@ pub struct Request {
     #[prost(uint64, tag = "3")]
     pub store: StoreId,
     /// What it asks.
-    #[prost(oneof = "Ask", tags = "4, 5, 6, 7, 8, 9, 10, 11")]
+    #[prost(oneof = "Ask", tags = "4, 5, 6, 7, 8, 9, 10, 11, 12")]
     pub ask: Option<Ask>,
 }
 
@@ -49,6 +49,9 @@ pub enum Ask {
     /// Drops the applied part of the raft log now.
     #[prost(message, tag = "11")]
     CompactLog(Nothing),
+    /// Merges the region into a neighbour, whose peers have to live on the same stores.
+    #[prost(message, tag = "12")]
+    Merge(MergeInto),
 }
 
 /// No content.
@@ -123,6 +126,14 @@ pub struct Transfer {
     /// The peer.
     #[prost(uint64, tag = "1")]
     pub to: PeerId,
+}
+
+/// Into which region to merge.
+#[derive(Clone, Copy, PartialEq, prost::Message)]
+pub struct MergeInto {
+    /// The neighbour.
+    #[prost(uint64, tag = "1")]
+    pub target: RegionId,
 }
 
 /// An answer.
@@ -255,4 +266,6 @@ pub enum Reason {
     AdminUnderWay = 8,
     /// The read's timestamp lies below the safe point.
     Collected = 9,
+    /// The region is about to merge into a neighbour; its keys are served by that one soon, or by this one again.
+    Merging = 10,
 }

@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 
-use crate::region::{Epoch, Peer, RegionId};
+use crate::region::{Epoch, Peer, Region, RegionId};
 
 /// Messages of one store to another.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -37,7 +37,7 @@ pub struct PeerMessage {
     #[prost(bytes = "bytes", tag = "6")]
     pub end: Bytes,
     /// What it says.
-    #[prost(oneof = "Say", tags = "7, 8, 9, 10, 11")]
+    #[prost(oneof = "Say", tags = "7, 8, 9, 10, 11, 13, 14")]
     pub say: Option<Say>,
 }
 
@@ -59,6 +59,12 @@ pub enum Say {
     /// A peer that hears nothing from its leader asks whether it still belongs to the region.
     #[prost(message, tag = "11")]
     Ask(Nothing),
+    /// A peer that is prepared for a merge tells its leader that the merge cannot happen, as far as its store can say.
+    #[prost(message, tag = "13")]
+    WantRollback(WantRollback),
+    /// The peer addressed belongs to a region that was merged away.
+    #[prost(message, tag = "14")]
+    Merged(Merged),
 }
 
 /// The peer addressed is gone from its region.
@@ -78,4 +84,23 @@ pub struct Sleep {
     /// The last, committed and applied index.
     #[prost(uint64, tag = "2")]
     pub index: u64,
+}
+
+/// What a store knows of the target of a merge that was prepared.
+#[derive(Clone, Copy, PartialEq, prost::Message)]
+pub struct WantRollback {
+    /// The index of the `PrepareMerge`.
+    #[prost(uint64, tag = "1")]
+    pub commit: u64,
+    /// The target has changed here without the merge; without it, the target is merely not here any more.
+    #[prost(bool, tag = "2")]
+    pub sure: bool,
+}
+
+/// The region was merged away.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Merged {
+    /// Into this one, at the epoch that the source was prepared for.
+    #[prost(message, required, tag = "1")]
+    pub target: Region,
 }

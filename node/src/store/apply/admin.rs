@@ -64,6 +64,9 @@ impl Apply {
                     self.shared.safe_points.set(&range, collect.safe_point);
                 }
             }
+            Body::PrepareMerge(_) | Body::CommitMerge(_) | Body::RollbackMerge(_) => {
+                return refusal(Reason::Invalid, "no leader of this release proposes a merge");
+            }
             Body::Write(_) | Body::ChangePeers(_) => {
                 return refusal(Reason::Invalid, "this is no admin command of a normal entry");
             }

@@ -249,7 +249,7 @@ impl Peer {
         let (before, region) = (self.region.clone(), Arc::new(data.region));
         let (id, me) = (region.id, region.peer(self.me.id).copied().unwrap_or(self.me));
         let stage = Stage::Applying;
-        let stored = RegionState { region: (*region).clone(), peer: me, stage: stage as i32, index, term };
+        let stored = RegionState { region: (*region).clone(), peer: me, stage: stage as i32, index, term, merge: None };
         let raft = SnapshotRaftState { term: hard.term, vote: hard.vote, commit: hard.commit, snapshot_term: term };
         turn.log.engine.put(Family::Raft, key::region_state(id), encode(&stored));
         turn.log.engine.put(Family::Raft, key::apply_state(id), encode(&state));

@@ -61,6 +61,7 @@ impl Peer {
             Some(Ask::TransferLeader(transfer)) => self.transfer(turn, transfer.to, answer),
             Some(Ask::ComputeHash(_)) => self.admin(turn, "compute-hash", Body::ComputeHash(ComputeHash {}), answer),
             Some(Ask::CompactLog(_)) => self.compact_log(turn, answer),
+            Some(Ask::Merge(_)) => answer.refuse(Reason::Invalid, "this release merges no regions"),
         }
     }
 

@@ -50,6 +50,7 @@ impl Peer {
             Some(Say::Sleep(sleep)) => self.on_sleep(turn, message.from, sleep),
             Some(Say::Asleep(sleep)) => self.on_asleep(turn, message.from, sleep),
             Some(Say::Ask(_)) => self.wake(turn, "message"),
+            Some(Say::WantRollback(_) | Say::Merged(_)) => {}
             None => {}
         }
     }

@@ -140,8 +140,14 @@ impl RaftLoop {
         let Some(peer) = self.peers.get(&id).filter(|peer| peer.me.id == me && peer.closing.is_none()) else { return };
         let Some(applying) = peer.applying.clone() else { return };
         let region = (*peer.region).clone();
-        let stored =
-            RegionState { region: region.clone(), peer: peer.me, stage: Stage::Normal as i32, index: 0, term: 0 };
+        let stored = RegionState {
+            region: region.clone(),
+            peer: peer.me,
+            stage: Stage::Normal as i32,
+            index: 0,
+            term: 0,
+            merge: None,
+        };
         let mut state = WriteBatch::new();
         state.put(Family::Raft, key::region_state(id), encode(&stored));
         state.delete(Family::Raft, key::snapshot_raft_state(id));

@@ -38,6 +38,11 @@ impl RaftLoop {
                 }
                 Event::ConfChanged { index, change, region } => self.on_conf_changed(id, index, &change, region),
                 Event::Split { index, parent, children, state } => self.on_split(id, index, parent, children, state),
+                Event::PrepareMerge { region, .. }
+                | Event::RollbackMerge { region, .. }
+                | Event::CommitMerge { region, .. } => {
+                    peer.set_region(Arc::new(region));
+                }
                 Event::Hashed { index, digest } => peer.verify_hash(&mut self.turn, index, digest.0),
             }
         }
@@ -168,7 +173,7 @@ impl RaftLoop {
                 let request = Request { region: id, epoch: peer.region.epoch, store: self.turn.store, ask };
                 peer.on_request(&mut self.turn, request, Answer::nobody());
             }
-            None => {}
+            Some(Step::Merge(_)) | None => {}
         }
     }
 

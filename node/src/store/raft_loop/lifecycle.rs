@@ -159,7 +159,7 @@ impl RaftLoop {
     /// Writes a peer's state with the next write of the log.
     fn put_state(&mut self, key: bytes::Bytes, peer: &Peer, stage: Stage) {
         let region = (*peer.region).clone();
-        let state = RegionState { region, peer: peer.me, stage: stage as i32, index: 0, term: 0 };
+        let state = RegionState { region, peer: peer.me, stage: stage as i32, index: 0, term: 0, merge: None };
         self.turn.log.engine.put(Family::Raft, key, encode(&state));
         self.turn.log.sync = true;
         let (region, state) = (peer.region.clone(), stage.name().into());

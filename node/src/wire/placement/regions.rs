@@ -100,7 +100,7 @@ pub struct Next {
     #[prost(message, required, tag = "1")]
     pub epoch: Epoch,
     /// The step.
-    #[prost(oneof = "Step", tags = "2, 3, 4")]
+    #[prost(oneof = "Step", tags = "2, 3, 4, 5")]
     pub step: Option<Step>,
 }
 
@@ -116,6 +116,17 @@ pub enum Step {
     /// Split.
     #[prost(message, tag = "4")]
     Split(SplitKeys),
+    /// Merge into a neighbour.
+    #[prost(message, tag = "5")]
+    Merge(MergeInto),
+}
+
+/// Into which neighbour a region is to merge.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct MergeInto {
+    /// The neighbour, at the epoch at which its peers were last known to match.
+    #[prost(message, required, tag = "1")]
+    pub target: Region,
 }
 
 /// A membership change; more than one change goes through a joint configuration.
