@@ -182,7 +182,9 @@ fn absent(root: &Path) -> anyhow::Result<Count> {
     let mut arguments = vec!["test", "--release", "-p", "failpoints", "-p", "node"];
     arguments.extend(["--target-dir", production::TARGET, "--no-fail-fast"]);
     let mut count = count_tests(root, &arguments)?;
-    count += Count::one(judge(root, &format!("{}/tmp/real-cluster.jsonl", production::TARGET))?);
+    for facts in ["real-cluster", "real-storm"] {
+        count += Count::one(judge(root, &format!("{}/tmp/{facts}.jsonl", production::TARGET))?);
+    }
     Ok(count)
 }
 

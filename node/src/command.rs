@@ -30,6 +30,9 @@ pub struct Serving {
     /// Its name in the file of facts.
     #[arg(long, default_value = "node")]
     pub name: String,
+    /// Answers `GET /metrics` at this address, in Prometheus' text form.
+    #[arg(long, value_name = "ADDRESS")]
+    pub metrics: Option<String>,
     /// Stops when standard input ends: for whoever starts this process and must not leave it behind.
     #[arg(long, hide = true)]
     pub while_stdin: bool,
@@ -37,9 +40,12 @@ pub struct Serving {
 
 impl Serving {
     /// The real environment of this process.
-    pub fn env(&self, release: &str) -> anyhow::Result<Env> {
+    pub async fn env(&self, release: &str) -> anyhow::Result<Env> {
         let facts = self.facts.as_deref().map(|path| self.fact_file(path, release)).transpose()?;
-        real::env(&self.data, facts).with_context(|| format!("cannot use the directory `{}`", self.data.display()))
+        let env = real::env(&self.data, facts);
+        let env = env.with_context(|| format!("cannot use the directory `{}`", self.data.display()))?;
+        let Some(address) = &self.metrics else { return Ok(env) };
+        real::meter(env, address).await.with_context(|| format!("cannot show metrics at `{address}`"))
     }
 
     fn fact_file(&self, path: &Path, release: &str) -> anyhow::Result<FactFile> {

@@ -22,7 +22,7 @@ pub struct Args {
 
 /// Serves until it is asked to stop.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let env = args.serving.env(Release::DEFAULT)?;
+    let env = args.serving.env(Release::DEFAULT).await?;
     let stop = args.serving.stop()?;
     let pd = Pd::open(&env, Options::new(&args.address)).await?;
     tracing::info!(address = args.address, "the placement driver serves");

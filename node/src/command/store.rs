@@ -39,7 +39,7 @@ fn label(text: &str) -> Result<(String, String), String> {
 
 /// Serves until it is asked to stop.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let env = args.serving.env(&args.release)?;
+    let env = args.serving.env(&args.release).await?;
     let mut stop = args.serving.stop()?;
     let heartbeat = Duration::from_millis(args.pd_heartbeat_ms);
     let options = Options {

@@ -21,9 +21,6 @@ use node::{
 
 use super::asked_to_stop;
 
-/// A member that ended is started again after this.
-const PAUSE: Duration = Duration::from_secs(1);
-
 /// A small cluster reports often: its regions get their replicas in seconds.
 const PD_HEARTBEAT_MS: &str = "1000";
 
@@ -45,6 +42,12 @@ pub struct Args {
     /// Appends the facts of all members to this file.
     #[arg(long)]
     facts: Option<PathBuf>,
+    /// The port of the placement driver's metrics; those of the stores follow. Without it, there are none.
+    #[arg(long)]
+    metrics_port: Option<u16>,
+    /// How long to wait before a member that ended is started again.
+    #[arg(long, default_value_t = 1000)]
+    restart_pause_ms: u64,
 }
 
 struct Member {
@@ -57,7 +60,10 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     Release::parse(&args.release)?;
     let last_port = args.port.checked_add(args.stores);
     last_port.with_context(|| format!("no {} ports follow {}", args.stores, args.port))?;
+    let last_port = args.metrics_port.map_or(Some(0), |port| port.checked_add(args.stores));
+    last_port.with_context(|| format!("no {} ports follow those of the metrics", args.stores))?;
     let members = members(&args);
+    let pause = Duration::from_millis(args.restart_pause_ms);
     let is_new = !args.data.exists();
     let env = real::env(&args.data, None).with_context(|| format!("cannot use `{}`", args.data.display()))?;
     if let Some(path) = &args.facts {
@@ -80,7 +86,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
             Either::Right((Some((number, status)), _)) => {
                 let member = &members[number];
                 println!("{} ended ({}); it is started again", member.name, say(status));
-                if let Either::Left(_) = select(&mut stop, env.sleep(PAUSE)).await {
+                if let Either::Left(_) = select(&mut stop, env.sleep(pause)).await {
                     break;
                 }
                 let (input, end) = start(member, number)?;
@@ -103,6 +109,9 @@ fn members(args: &Args) -> Vec<Member> {
         let mut arguments = vec![kind.to_owned(), "--while-stdin".into(), "--name".into(), name.clone()];
         arguments.extend(["--data".into(), text(&data), "--address".into(), address(number)]);
         arguments.extend(more.iter().map(|&more| more.to_owned()));
+        if let Some(port) = args.metrics_port {
+            arguments.extend(["--metrics".into(), format!("127.0.0.1:{}", port + number)]);
+        }
         if let Some(facts) = &args.facts {
             arguments.extend(["--facts".into(), text(facts)]);
         }

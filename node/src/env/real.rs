@@ -5,8 +5,10 @@
 
 mod disk;
 mod facts;
+mod metrics;
 mod net;
 mod proc;
+mod scrape;
 
 use std::{
     io,
@@ -25,6 +27,7 @@ use rand_xoshiro::{
 };
 
 pub use facts::FactFile;
+pub use metrics::Metrics;
 pub use net::FRAME_BYTES_MAX;
 
 use super::{BoxFuture, Clock, Disk, Env, Facts, Instant, Rng, Spawn, Task};
@@ -47,6 +50,13 @@ pub fn env(root: &Path, facts: Option<FactFile>) -> io::Result<Env> {
         },
         points: Points::none(),
     })
+}
+
+/// Counts the facts of `env` from now on, and answers Prometheus at `address`.
+pub async fn meter(env: Env, address: &str) -> io::Result<Env> {
+    let metrics = Arc::new(Metrics::new());
+    scrape::serve(Arc::clone(&metrics), address).await?;
+    Ok(Env { facts: Arc::new(metrics::Counted { metrics, to: env.facts }), ..env })
 }
 
 /// The real directory `root` as a disk.
