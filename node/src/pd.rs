@@ -9,19 +9,23 @@
 //! | `driver` | answers requests, notes what to keep |
 //! | `stores`, `regions` | what is known |
 //! | `timestamps` | numbers that are given out once |
-//! | `repair`, `operators` | what a region lacks, and the steps to it |
+//! | `rules`, `progress` | what tables want, and how far that has come |
+//! | `repair`, `learners`, `operators` | what a region lacks, and the steps to it |
 //! | `kept` | what lies on disk |
 //! | `client` | how the others ask |
 //!
-//! Not here: table rules, balance, unsafe recovery, several placement drivers.
+//! Not here: balance, unsafe recovery, several placement drivers.
 
 mod client;
 mod driver;
 pub mod fact;
 mod kept;
+mod learners;
 mod operators;
+mod progress;
 mod regions;
 mod repair;
+mod rules;
 mod stores;
 mod timestamps;
 

@@ -296,7 +296,8 @@ async fn bootstrap(
     if ident.joined {
         return Ok(None);
     }
-    if ident.first_region == 0 && !patiently(env, || pd.is_bootstrapped()).await? {
+    // A columnar store never has a voter, so it leaves founding to others.
+    if ident.first_region == 0 && !options.is_columnar() && !patiently(env, || pd.is_bootstrapped()).await? {
         ident.first_region = patiently(env, || pd.alloc_ids(2)).await?;
         put_ident(engine, ident).await?;
     }
@@ -347,6 +348,7 @@ fn record(options: &Options, id: StoreId) -> placement::Store {
         state: placement::StoreState::Up as i32,
         release: options.release.clone(),
         labels: options.labels.iter().map(label).collect(),
+        ..placement::Store::default()
     }
 }
 

@@ -11,6 +11,7 @@ pub mod dense;
 pub mod known;
 pub mod lease;
 pub mod liveness;
+pub mod placement;
 pub mod process;
 pub mod raft;
 pub mod reference;

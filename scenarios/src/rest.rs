@@ -14,7 +14,10 @@ use node::{
     store::fact::{apply, lifecycle, raft, region},
 };
 
-use crate::event::{Body, Event, Header, NodeId, RoomEvent};
+use crate::{
+    check::placement::Tables,
+    event::{Body, Event, Header, NodeId, RoomEvent},
+};
 
 /// What is known of one peer in one live process.
 #[derive(Clone, Debug)]
@@ -38,13 +41,14 @@ struct Process {
 pub struct Rest {
     names: Vec<String>,
     processes: Vec<Process>,
+    tables: Tables,
 }
 
 impl Rest {
     /// Nothing is known yet.
     pub fn new(header: &Header) -> Self {
         let processes = header.nodes.iter().map(|_| Process::default()).collect();
-        Self { names: header.nodes.clone(), processes }
+        Self { names: header.nodes.clone(), processes, tables: Tables::default() }
     }
 
     /// Takes an event in.
@@ -52,6 +56,7 @@ impl Rest {
     pub fn on(&mut self, event: &Event) {
         match &event.body {
             Body::Node(Fact::Raft(fact)) => self.raft(event.node, fact),
+            Body::Node(Fact::Placement(fact)) => self.tables.on(fact),
             Body::Node(Fact::Region(fact)) => self.region(event.node, fact),
             Body::Node(Fact::Apply(apply::Fact::Applied { region, peer, index, .. })) => {
                 if let Some(replica) = self.replica(event.node, *region, *peer) {
@@ -201,6 +206,7 @@ impl Rest {
                 }
             }
         }
+        missing.extend(self.tables.missing());
         missing
     }
 

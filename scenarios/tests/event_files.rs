@@ -11,6 +11,8 @@ mod story;
 
 #[path = "event_files/client.rs"]
 mod client;
+#[path = "event_files/placement.rs"]
+mod placement;
 #[path = "event_files/process.rs"]
 mod process;
 #[path = "event_files/raft.rs"]
@@ -67,7 +69,7 @@ fn folder() -> PathBuf {
 }
 
 fn cases() -> Vec<Case> {
-    [raft::cases(), region::cases(), snapshot::cases(), client::cases(), process::cases()]
+    [raft::cases(), region::cases(), snapshot::cases(), client::cases(), placement::cases(), process::cases()]
         .into_iter()
         .flatten()
         .collect()

@@ -18,8 +18,8 @@ use crate::{
     region::{Region, RegionId, StoreId},
     rpc::{self, CallError, Caller},
     wire::placement::{
-        Answer, Ask, AskSplit, Bootstrap, ChildIds, Count, Id, Key, Located, Next, Nothing, Reason, Refusal,
-        RegionHeartbeat, Regions, Request, Response, SafePoint, Store, StoreHeartbeat,
+        Answer, Ask, AskSplit, Bootstrap, ChildIds, Count, Id, Key, Located, Next, Nothing, Progress, Reason, Refusal,
+        RegionHeartbeat, Regions, Request, Response, Rule, SafePoint, Store, StoreHeartbeat, TiflashReplica,
     },
 };
 
@@ -206,6 +206,21 @@ impl Client {
     pub async fn advance_safe_point(&self, timestamp: u64) -> Result<u64, Error> {
         let ask = Ask::AdvanceSafePoint(SafePoint { timestamp });
         answer!(self, ask, "advance-safe-point", Answer::SafePoint(safe_point) => safe_point.timestamp)
+    }
+
+    /// Sets how many columnar replicas a table should have; none takes its rule away.
+    pub async fn set_tiflash_replica(&self, table: TiflashReplica) -> Result<(), Error> {
+        answer!(self, Ask::SetTiflashReplica(table), "set-tiflash-replica", Answer::Done(_) => ())
+    }
+
+    /// All rules of tables.
+    pub async fn rules(&self) -> Result<Vec<Rule>, Error> {
+        answer!(self, Ask::AllRules(Nothing {}), "all-rules", Answer::Rules(rules) => rules.rules)
+    }
+
+    /// How far a table's columnar replicas have come.
+    pub async fn table_progress(&self, table: u64) -> Result<Progress, Error> {
+        answer!(self, Ask::TableProgress(Id { id: table }), "table-progress", Answer::Progress(progress) => progress)
     }
 }
 

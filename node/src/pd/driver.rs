@@ -4,6 +4,8 @@
 //! whoever owns the disk carries out before any answer leaves. So a batch of requests costs one write, and most
 //! batches none.
 
+mod tables;
+
 use std::sync::Arc;
 
 use crate::{
@@ -21,8 +23,10 @@ use super::{
     fact::Fact,
     kept::Change,
     operators::Operators,
+    progress::Stated,
     regions::{Known, Put, Regions},
     repair::{View, Wish, wish},
+    rules::Rules,
     stores::{Refused, Stores},
     timestamps::{Sequence, span, timestamp_at},
 };
@@ -47,6 +51,7 @@ pub(super) struct Kept {
     pub safe_point: u64,
     pub stores: Vec<Store>,
     pub regions: Vec<Region>,
+    pub rules: Rules,
 }
 
 /// The state of the placement driver.
@@ -59,6 +64,8 @@ pub(super) struct Driver {
     stores: Stores,
     regions: Regions,
     operators: Operators,
+    rules: Rules,
+    progress: Stated,
     effects: Effects,
 }
 
@@ -84,6 +91,8 @@ impl Driver {
             stores,
             regions,
             operators: Operators::default(),
+            rules: kept.rules,
+            progress: Stated::default(),
             effects: Effects { facts: vec![started], ..Effects::default() },
         }
     }
@@ -157,6 +166,10 @@ impl Driver {
                 self.raise_safe_point(ask.timestamp);
                 Ok(self.safe_point())
             }
+            Ask::SetTiflashReplica(ask) => self.set_tiflash_replica(ask),
+            Ask::AllRules(_) => Ok(self.all_rules()),
+            Ask::TableProgress(ask) => self.table_progress(ask.id, now),
+            Ask::RemoveStore(_) | Ask::UpStore(_) | Ask::RemoveTombstones(_) => Err(invalid("not yet".into())),
         }
     }
 
@@ -178,6 +191,7 @@ impl Driver {
                 self.keep_store(record);
             }
         }
+        self.note_progress(now);
         // Never above what was given out: the wall clock may have leaped, timestamps have not followed yet.
         let aim = timestamp_at(wall_ns).min(self.timestamps.last());
         let aim = aim.saturating_sub(span(self.options.safe_point_retention));
@@ -233,7 +247,7 @@ impl Driver {
         self.effects.facts.extend(ended);
         if !self.operators.has(id) && self.operators.len() < self.options.operators_max {
             let adding = |store| self.operators.adding(store);
-            let view = View { stores: &self.stores, options: &self.options, now, adding: &adding };
+            let view = View { stores: &self.stores, rules: &self.rules, options: &self.options, now, adding: &adding };
             if let Some(wish) = wish(known, &view) {
                 next = self.begin(id, wish, now)?;
             }
@@ -242,7 +256,8 @@ impl Driver {
     }
 
     fn begin(&mut self, region: RegionId, wish: Wish, now: Instant) -> Result<Option<Next>, Refused> {
-        let new_peer = matches!(wish, Wish::Add { .. }).then(|| self.alloc_ids(1)).transpose()?;
+        let new_peer =
+            matches!(wish, Wish::Add { .. } | Wish::Learner { .. }).then(|| self.alloc_ids(1)).transpose()?;
         let Some(known) = self.regions.get(region) else { return Ok(None) };
         let begun = self.operators.begin(known, wish, new_peer, now);
         self.effects.facts.extend(begun);

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use crate::{
     fact::Text,
     region::{PeerId, Region, RegionId, StoreId},
@@ -22,12 +24,19 @@ crate::facts! { room "placement" wraps Placement;
     IdsReserved "placement-ids-reserved" { upto: u64 }
     /// Timestamps up to `upto` may be given out.
     TimestampsReserved "placement-timestamps-reserved" { upto: u64 }
-    /// An operator was made: `add-peer`, `replace-peer`, `promote-peer`, `remove-peer`, `split`.
+    /// An operator was made: `add-peer`, `replace-peer`, `add-learner`, `replace-learner`, `promote-peer`, `remove-peer`, `split`.
     OperatorCreated "operator-created" { region: RegionId, kind: Text, store: StoreId }
     /// An operator ended: `done`, `stale`, `timeout`.
     OperatorEnded "operator-ended" { region: RegionId, kind: Text, outcome: Text }
     /// Versions below this that are not the newest may be collected.
     SafePointRaised "placement-safe-point-raised" { timestamp: u64 }
+    /// A table's rule is this from now on: `count` columnar replicas of every region from `start` to `end`.
+    RulePut "placement-rule-put" { table: u64, start: Bytes, end: Bytes, count: u64 }
+    /// A table has no rule any more.
+    RuleRemoved "placement-rule-removed" { table: u64 }
+    /// How far a table's columnar replicas have come, whenever that changes: `peers` have caught up in its `regions`, of which
+    /// `available` have one at least; `stores` columnar ones could hold a replica.
+    TableProgress "placement-table-progress" { table: u64, count: u64, regions: u64, peers: u64, available: u64, stores: u64 }
     /// Ids were given out for a split.
     SplitAsked "placement-split-asked" { region: RegionId, count: u64 }
     /// A command of the operator of the cluster was taken or refused.

@@ -8,7 +8,7 @@ use prost::Message;
 use crate::{
     engine::{Engine, Family, WriteBatch},
     region::{Region, RegionId},
-    wire::placement::Store,
+    wire::placement::{Rule, Store},
 };
 
 use super::{OpenError, driver::Kept};
@@ -19,6 +19,7 @@ const TIMESTAMPS: &[u8] = b"timestamps";
 const SAFE_POINT: &[u8] = b"safe-point";
 const STORE: &[u8] = b"store/";
 const REGION: &[u8] = b"region/";
+const RULE: &[u8] = b"rule/";
 
 /// One change of what is kept.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,6 +31,8 @@ pub(super) enum Change {
     Store(Store),
     Region(Arc<Region>),
     NoRegion(RegionId),
+    Rule(Rule),
+    NoRule(Rule),
 }
 
 /// Changes as one atomic write.
@@ -46,6 +49,11 @@ pub(super) fn batch(changes: &[Change]) -> WriteBatch {
             Change::Region(region) => (with_id(REGION, region.id), region.encode_to_vec().into()),
             Change::NoRegion(id) => {
                 batch.delete(Family::Raft, with_id(REGION, *id));
+                continue;
+            }
+            Change::Rule(rule) => (with_rule(rule), rule.encode_to_vec().into()),
+            Change::NoRule(rule) => {
+                batch.delete(Family::Raft, with_rule(rule));
                 continue;
             }
         };
@@ -72,6 +80,10 @@ pub(super) async fn load(engine: &Engine) -> Result<Kept, OpenError> {
             region if region.starts_with(REGION) => {
                 kept.regions.push(Region::decode(value.clone()).map_err(|_| bad())?);
             }
+            rule if rule.starts_with(RULE) => {
+                let rule = Rule::decode(value.clone()).map_err(|_| bad())?;
+                kept.rules.restore(rule).map_err(|_| bad())?;
+            }
             _ => return Err(bad()),
         }
     }
@@ -81,5 +93,13 @@ pub(super) async fn load(engine: &Engine) -> Result<Kept, OpenError> {
 fn with_id(prefix: &[u8], id: u64) -> Bytes {
     let mut key = BytesMut::from(prefix);
     key.extend_from_slice(&id.to_be_bytes());
+    key.freeze()
+}
+
+fn with_rule(rule: &Rule) -> Bytes {
+    let mut key = BytesMut::from(RULE);
+    key.extend_from_slice(rule.group.as_bytes());
+    key.extend_from_slice(b"/");
+    key.extend_from_slice(rule.id.as_bytes());
     key.freeze()
 }

@@ -6,6 +6,8 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
+
 use crate::{
     env::Instant,
     fact::Text,
@@ -27,12 +29,13 @@ struct Operator {
     begun: Instant,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Stage {
     AddLearner(Peer),
     Promote(Peer),
     Remove(Peer),
-    Split,
+    /// At these keys, or in the middle.
+    Split(Vec<Bytes>),
 }
 
 /// All operators under way.
@@ -74,12 +77,18 @@ impl Operators {
                 steps.extend(replaces.map(Stage::Remove));
                 (if replaces.is_some() { "replace-peer" } else { "add-peer" }, store, steps)
             }
+            Wish::Learner { store, replaces } => {
+                let id = new_peer?;
+                let mut steps = vec![Stage::AddLearner(Peer { id, store, role: Role::Learner as i32 })];
+                steps.extend(replaces.map(Stage::Remove));
+                (if replaces.is_some() { "replace-learner" } else { "add-learner" }, store, steps)
+            }
             Wish::Promote(peer) => {
                 let voter = Peer { role: Role::Voter as i32, ..peer };
                 ("promote-peer", peer.store, vec![Stage::Promote(voter)])
             }
             Wish::Remove(peer) => ("remove-peer", peer.store, vec![Stage::Remove(peer)]),
-            Wish::Split => ("split", known.leader.map_or(0, |leader| leader.store), vec![Stage::Split]),
+            Wish::Split(keys) => ("split", known.leader.map_or(0, |leader| leader.store), vec![Stage::Split(keys)]),
         };
         let region = known.region.id;
         self.0.insert(region, Operator { kind, origin: known.region.epoch, steps, begun: now });
@@ -115,7 +124,7 @@ impl Operators {
 impl Operator {
     fn progress(&self, known: &Known) -> Progress {
         let epoch = known.region.epoch;
-        let splits = self.steps == [Stage::Split];
+        let splits = matches!(self.steps[..], [Stage::Split(_)]);
         if splits && epoch.version > self.origin.version {
             return Progress::Done;
         }
@@ -132,16 +141,16 @@ impl Operator {
 
 impl Stage {
     /// Whether this stage has changed the configuration; each that has raises `conf_ver` by one.
-    fn has_changed(self, known: &Known) -> bool {
+    fn has_changed(&self, known: &Known) -> bool {
         match self {
             Stage::AddLearner(peer) => known.region.peer(peer.id).is_some(),
             Stage::Promote(peer) => known.region.peer(peer.id).is_some_and(|is| is.role() == Role::Voter),
             Stage::Remove(peer) => known.region.peer(peer.id).is_none(),
-            Stage::Split => false,
+            Stage::Split(_) => false,
         }
     }
 
-    fn is_done(self, known: &Known) -> bool {
+    fn is_done(&self, known: &Known) -> bool {
         match self {
             Stage::AddLearner(peer) => known.region.peer(peer.id).is_some_and(|peer| known.is_healthy(peer)),
             _ => self.has_changed(known),
@@ -149,9 +158,9 @@ impl Stage {
     }
 
     /// The step to send; none when it only has to be waited.
-    fn step(self, known: &Known) -> Option<Step> {
-        let change = |kind: ChangeKind, peer: Peer| {
-            Step::ChangePeers(ChangePeers { changes: vec![PeerChange { kind: kind as i32, peer }] })
+    fn step(&self, known: &Known) -> Option<Step> {
+        let change = |kind: ChangeKind, peer: &Peer| {
+            Step::ChangePeers(ChangePeers { changes: vec![PeerChange { kind: kind as i32, peer: *peer }] })
         };
         match self {
             Stage::AddLearner(peer) if known.region.peer(peer.id).is_some() => None,
@@ -160,8 +169,8 @@ impl Stage {
             Stage::Remove(peer) if known.leader.is_some_and(|leader| leader.id == peer.id) => {
                 known.heir(peer.store).map(Step::TransferLeader)
             }
-            Stage::Remove(peer) => known.may_lose(&peer).then(|| change(ChangeKind::Remove, peer)),
-            Stage::Split => Some(Step::Split(SplitKeys { keys: vec![] })),
+            Stage::Remove(peer) => known.may_lose(peer).then(|| change(ChangeKind::Remove, peer)),
+            Stage::Split(keys) => Some(Step::Split(SplitKeys { keys: keys.clone() })),
         }
     }
 }
@@ -247,10 +256,10 @@ mod tests {
     fn a_split_is_done_when_the_version_grows_and_slow_ones_expire() {
         let mut operators = Operators::default();
         let region = known(1, 5, &[10], &[], &[]);
-        operators.begin(&region, Wish::Split, None, Instant(0));
+        operators.begin(&region, Wish::Split(vec![]), None, Instant(0));
         assert_eq!(say(operators.next(&region)), "Split");
         assert_eq!(say(operators.next(&known(2, 5, &[10], &[], &[]))), "split done");
-        operators.begin(&region, Wish::Split, None, Instant(7));
+        operators.begin(&region, Wish::Split(vec![]), None, Instant(7));
         assert_eq!(operators.expire(Instant(7)), []);
         assert!(operators.has(1));
         assert_eq!(say((None, operators.expire(Instant(8)).pop())), "split timeout");

@@ -127,7 +127,7 @@ impl Regions {
     }
 
     /// The known regions that share a key with `region`, in key order.
-    fn overlapped(&self, region: &Region) -> impl Iterator<Item = Arc<Region>> {
+    pub(super) fn overlapped(&self, region: &Region) -> impl Iterator<Item = Arc<Region>> {
         let start = &region.start[..];
         let before = self.by_start.range::<[u8], _>((Bound::Unbounded, Bound::Excluded(start))).next_back();
         let within = self.by_start.range::<[u8], _>((Bound::Included(start), Bound::Unbounded));

@@ -2,7 +2,9 @@
 //!
 //! A pure decision from what is known. It wishes one thing at a time; an operator carries it out.
 //!
-//! Not here: learners on columnar stores, which belong to table rules; joint configurations, which their leader leaves.
+//! Not here: columnar replicas (`learners`); joint configurations, which their leader leaves.
+
+use bytes::Bytes;
 
 use crate::{
     env::Instant,
@@ -10,24 +12,27 @@ use crate::{
     wire::placement::StoreState,
 };
 
-use super::{Options, regions::Known, stores::Stores};
+use super::{Options, learners, regions::Known, rules::Rules, stores::Stores};
 
 /// What should happen to a region next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Wish {
     /// A new replica on a store, and then, if there is one, the removal of the replica that it replaces.
     Add { store: StoreId, replaces: Option<Peer> },
+    /// A new columnar replica on a store, and then, if there is one, the removal of the one that it replaces.
+    Learner { store: StoreId, replaces: Option<Peer> },
     /// A learner that has caught up becomes a voter.
     Promote(Peer),
     /// A replica goes.
     Remove(Peer),
-    /// The region is split in its middle.
-    Split,
+    /// The region is split: at these keys, or in its middle.
+    Split(Vec<Bytes>),
 }
 
 /// What a decision looks at besides the region.
 pub(super) struct View<'a> {
     pub stores: &'a Stores,
+    pub rules: &'a Rules,
     pub options: &'a Options,
     pub now: Instant,
     /// How many replicas are being added to a store.
@@ -78,21 +83,37 @@ pub(super) fn wish(known: &Known, view: &View<'_>) -> Option<Wish> {
             return Some(Wish::Promote(*ready));
         }
     }
-    if voters.len() < replicas {
-        return view.target(known).map(|store| Wish::Add { store, replaces: None });
+    // What cannot be had now does not hold up the rest.
+    if voters.len() < replicas
+        && let Some(store) = view.target(known)
+    {
+        return Some(Wish::Add { store, replaces: None });
     }
-    if voters.len() > replicas {
-        return surplus(known, view, &voters).filter(|peer| known.may_lose(peer)).map(Wish::Remove);
+    if voters.len() > replicas
+        && let Some(peer) = surplus(known, view, &voters).filter(|peer| known.may_lose(peer))
+    {
+        return Some(Wish::Remove(peer));
     }
-    if let Some(replaced) = lost.or(leaving) {
-        return view.target(known).map(|store| Wish::Add { store, replaces: Some(replaced) });
+    if let Some(replaced) = lost.or(leaving).filter(|_| voters.len() == replicas)
+        && let Some(store) = view.target(known)
+    {
+        return Some(Wish::Add { store, replaces: Some(replaced) });
     }
-    if let Some(left_over) = learners().next().filter(|_| view.options.remove_learners) {
+    let borders = view.rules.borders(&known.region);
+    if !borders.is_empty() {
+        return Some(Wish::Split(borders));
+    }
+    if let Some(wish) = learners::wish(known, view) {
+        return Some(wish);
+    }
+    // A learner on a row store is somebody's half-done repair; while a voter is missing it may still be wanted.
+    let settled = voters.len() == replicas && lost.or(leaving).is_none();
+    if let Some(left_over) = learners().next().filter(|_| settled && view.options.remove_learners) {
         return Some(Wish::Remove(*left_over));
     }
     let too_large = |limit: Option<u64>, is: u64| limit.is_some_and(|limit| is > limit);
     let splits = too_large(view.options.split_bytes, known.size) || too_large(view.options.split_keys, known.keys);
-    splits.then_some(Wish::Split)
+    splits.then(|| Wish::Split(vec![]))
 }
 
 /// The voter that is missed least.
@@ -112,7 +133,7 @@ fn surplus(known: &Known, view: &View<'_>, voters: &[&Peer]) -> Option<Peer> {
 
 impl View<'_> {
     /// Whether a replica is gone: its leader and the placement driver have both heard nothing for long.
-    fn is_lost(&self, known: &Known, peer: &Peer) -> bool {
+    pub(super) fn is_lost(&self, known: &Known, peer: &Peer) -> bool {
         let limit = self.options.max_store_down;
         let Some(entry) = self.stores.entry(peer.store) else { return false };
         match entry.state() {
@@ -125,26 +146,35 @@ impl View<'_> {
         }
     }
 
-    fn is_leaving(&self, store: StoreId) -> bool {
+    pub(super) fn is_leaving(&self, store: StoreId) -> bool {
         self.stores.entry(store).is_some_and(|entry| entry.state() == StoreState::Offline)
     }
 
-    fn is_columnar(&self, store: StoreId) -> bool {
+    pub(super) fn is_columnar(&self, store: StoreId) -> bool {
         self.stores.entry(store).is_some_and(|entry| entry.is_columnar())
     }
 
-    fn is_target(&self, store: StoreId) -> bool {
+    /// Whether a store is in service, as far as is known.
+    pub(super) fn serves(&self, store: StoreId) -> bool {
         self.stores.entry(store).is_some_and(|entry| {
-            entry.state() == StoreState::Up
-                && !entry.is_columnar()
-                && entry.silent(self.now) < self.options.store_disconnected
+            entry.state() == StoreState::Up && entry.silent(self.now) < self.options.store_disconnected
         })
     }
 
-    /// The store that should get a new replica of a region: the emptiest that may take it.
+    /// Whether a voter may go there. A columnar store never gets one.
+    fn is_target(&self, store: StoreId) -> bool {
+        self.serves(store) && !self.is_columnar(store)
+    }
+
+    /// The store that should get a new voter of a region: the emptiest that may take it.
     fn target(&self, known: &Known) -> Option<StoreId> {
+        self.emptiest(known, |store| self.is_target(store))
+    }
+
+    /// The emptiest of some stores that has no replica of a region and may take one.
+    pub(super) fn emptiest(&self, known: &Known, may: impl Fn(StoreId) -> bool) -> Option<StoreId> {
         let free = self.stores.all().filter(|(id, entry)| {
-            self.is_target(*id)
+            may(*id)
                 && known.region.peer_on(*id).is_none()
                 && !entry.stats.is_busy
                 && (self.adding)(*id) < self.options.adds_per_store_max
@@ -154,14 +184,14 @@ impl View<'_> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::{sync::Arc, time::Duration};
 
     use super::*;
     use crate::{
         region::{Epoch, Region},
         release::Release,
-        wire::placement::{DownPeer, Label, Store, StoreHeartbeat},
+        wire::placement::{DownPeer, Label, Store, StoreHeartbeat, TiflashReplica},
     };
 
     const NOW: Instant = Instant(3_600_000_000_000);
@@ -173,17 +203,20 @@ mod tests {
             let (id, what) = word.split_once(':').unwrap_or((word, ""));
             let id: StoreId = id.parse().expect("a store's id");
             let mut record =
-                Store { id, address: word.into(), state: 0, release: Release::DEFAULT.into(), labels: vec![] };
-            match what {
-                "offline" => record.set_state(StoreState::Offline),
-                "tombstone" => record.set_state(StoreState::Tombstone),
-                "tiflash" => record.labels.push(Label { key: "engine".into(), value: "tiflash".into() }),
-                _ => {}
+                Store { id, address: word.into(), state: 0, release: Release::DEFAULT.into(), ..Store::default() };
+            if what.contains("offline") {
+                record.set_state(StoreState::Offline);
             }
-            let heard = if what == "down" { Instant(0) } else { NOW };
+            if what.contains("tombstone") {
+                record.set_state(StoreState::Tombstone);
+            }
+            if what.contains("tiflash") {
+                record.labels.push(Label { key: "engine".into(), value: "tiflash".into() });
+            }
+            let heard = if what.contains("down") { Instant(0) } else { NOW };
             stores.restore(record, heard);
             let stats = StoreHeartbeat { store: id, regions: 10 - id, is_busy: what == "busy", ..Default::default() };
-            if what != "tombstone" {
+            if !what.contains("tombstone") {
                 stores.heard(stats, heard).expect("it is registered and no tombstone");
             }
         }
@@ -225,15 +258,28 @@ mod tests {
         known
     }
 
-    fn say(wish: Option<Wish>) -> String {
+    pub(crate) fn say(wish: Option<Wish>) -> String {
         match wish {
             None => "nothing".into(),
             Some(Wish::Add { store, replaces: None }) => format!("add {store}"),
             Some(Wish::Add { store, replaces: Some(peer) }) => format!("add {store} for {}", peer.store),
+            Some(Wish::Learner { store, replaces: None }) => format!("learner {store}"),
+            Some(Wish::Learner { store, replaces: Some(peer) }) => format!("learner {store} for {}", peer.store),
             Some(Wish::Promote(peer)) => format!("promote {}", peer.store),
             Some(Wish::Remove(peer)) => format!("remove {}", peer.store),
-            Some(Wish::Split) => "split".into(),
+            Some(Wish::Split(keys)) if keys.is_empty() => "split".into(),
+            Some(Wish::Split(keys)) => format!("split at {keys:?}"),
         }
+    }
+
+    /// What a region of these peers needs among these stores, when a table of all keys has `columnar` replicas.
+    pub(crate) fn look(stores_words: &str, peers: &str, size: u64, columnar: u64) -> Option<Wish> {
+        let (stores, known) = (stores(stores_words), region(peers, size));
+        let options =
+            Options { max_store_down: Duration::from_secs(1800), split_bytes: Some(1000), ..Options::new("pd:1") };
+        let mut rules = Rules::default();
+        rules.set(TiflashReplica { table: 1, count: columnar, ..Default::default() }).expect("one table");
+        wish(&known, &View { stores: &stores, rules: &rules, options: &options, now: NOW, adding: &|_| 0 })
     }
 
     #[test]
@@ -263,18 +309,15 @@ mod tests {
             ("one too many: the one behind", "1 2 3 4", "1 2 3 4:pending", 0, "remove 4"),
             ("too many, yet too few are healthy", "1 2 3 4", "1 2:pending 3:pending 4:pending", 0, "nothing"),
             ("a learner left over", "1 2 3 4", "1 2 3 4:learner", 0, "remove 4"),
-            ("a columnar learner stays", "1 2 3 4:tiflash", "1 2 3 4:learner", 0, "nothing"),
+            ("a columnar learner that no table wants", "1 2 3 4:tiflash", "1 2 3 4:learner", 0, "remove 4"),
+            ("a learner may still be wanted", "1 2 3:down", "1 2 3:down 4:learner-pending", 0, "nothing"),
             ("a joint configuration is left alone", "1 2 3 4", "1 2 4:incoming", 0, "nothing"),
             ("too large", "1 2 3", "1 2 3", 1001, "split"),
             ("just right", "1 2 3", "1 2 3", 1000, "nothing"),
             ("repair goes before split", "1 2 3:down 4", "1 2 3:down", 1001, "add 4 for 3"),
         ];
-        let options =
-            Options { max_store_down: Duration::from_secs(1800), split_bytes: Some(1000), ..Options::new("pd:1") };
-        for (name, store_words, peer_words, size, expected) in cases {
-            let (stores, known) = (stores(store_words), region(peer_words, size));
-            let view = View { stores: &stores, options: &options, now: NOW, adding: &|_| 0 };
-            assert_eq!(say(wish(&known, &view)), expected, "{name}");
+        for (name, stores, peers, size, expected) in cases {
+            assert_eq!(say(look(stores, peers, size, 0)), expected, "{name}");
         }
     }
 
@@ -283,7 +326,8 @@ mod tests {
         let (stores, known) = (stores("1 2 3"), region("1", 0));
         let options = Options { adds_per_store_max: 2, ..Options::new("pd:1") };
         let adding = |store| if store == 3 { 2 } else { 0 };
-        let view = View { stores: &stores, options: &options, now: NOW, adding: &adding };
+        let rules = Rules::default();
+        let view = View { stores: &stores, rules: &rules, options: &options, now: NOW, adding: &adding };
         assert_eq!(say(wish(&known, &view)), "add 2");
     }
 }

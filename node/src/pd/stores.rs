@@ -128,7 +128,7 @@ mod tests {
     use super::*;
 
     fn record(id: StoreId, address: &str) -> Store {
-        Store { id, address: address.into(), state: 0, release: Release::DEFAULT.into(), labels: vec![] }
+        Store { id, address: address.into(), state: 0, release: Release::DEFAULT.into(), ..Store::default() }
     }
 
     #[test]

@@ -25,6 +25,7 @@ pub(super) fn spawn(
 ) {
     let (env, mailbox, pd, pause) = (env.clone(), mailbox.clone(), pd.clone(), options.pd_store_heartbeat_tick);
     let (engine, manager, view) = (engine.clone(), manager.clone(), view.clone());
+    let columnar = options.is_columnar();
     env.clone().spawn("store-heartbeat", async move {
         loop {
             let heartbeat = StoreHeartbeat {
@@ -33,6 +34,7 @@ pub(super) fn spawn(
                 used_bytes: manager.total_bytes(),
                 snapshots: 0,
                 is_busy: engine.failed().is_some(),
+                caught_up: if columnar { view.caught_up() } else { Vec::new() },
             };
             match pd.store_heartbeat(heartbeat).await {
                 Ok(safe_point) => mailbox.send(Mail::SafePoint(safe_point)),

@@ -152,6 +152,11 @@ impl Options {
         self.raft_base_tick * self.raft_election_timeout_ticks as u32
     }
 
+    /// Whether the store is a columnar one, which has learners only.
+    pub fn is_columnar(&self) -> bool {
+        self.labels.iter().any(|(key, value)| key == "engine" && value == "tiflash")
+    }
+
     /// Refuses settings under which a store would be unsafe or could not work.
     pub fn check(&self) -> Result<(), String> {
         if self.raft_heartbeat_ticks == 0 || self.raft_election_timeout_ticks <= self.raft_heartbeat_ticks {

@@ -86,6 +86,11 @@ impl View {
     pub fn count(&self) -> u64 {
         self.0.lock().len() as u64
     }
+
+    /// The regions whose peer here has its content.
+    pub fn caught_up(&self) -> Vec<RegionId> {
+        self.0.lock().iter().filter(|(_, state)| state.has_content).map(|(&region, _)| region).collect()
+    }
 }
 
 impl snapshot::collect::PeerView for View {
@@ -428,7 +433,8 @@ impl RaftLoop {
                 let applying = peer.applying.as_ref().filter(|applying| applying.scheduled);
                 let applying = applying.map(|applying| (applying.term, applying.index));
                 let pending_remove = peer.closing.is_some();
-                view.insert(id, PeerState { compacted_index, compacted_term, applying, pending_remove });
+                let has_content = peer.region.is_initialized() && peer.applying.is_none() && !pending_remove;
+                view.insert(id, PeerState { compacted_index, compacted_term, applying, pending_remove, has_content });
             }
         }
     }

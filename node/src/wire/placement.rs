@@ -2,9 +2,10 @@
 //!
 //! Every request may be repeated: asking twice for ids wastes some, everything else has the same effect once or twice.
 //!
-//! The requests and answers themselves stand here; what they are about has a file each: `stores`, `regions`.
+//! The requests and answers themselves stand here; what they are about has a file each: `stores`, `regions`, `rules`.
 
 mod regions;
+mod rules;
 mod stores;
 
 use bytes::Bytes;
@@ -12,13 +13,14 @@ use bytes::Bytes;
 pub use regions::{
     AskSplit, ChangePeers, ChildIds, DownPeer, Located, Next, RegionHeartbeat, Regions, SplitIds, SplitKeys, Step,
 };
-pub use stores::{Bootstrap, Label, Store, StoreHeartbeat, StoreState, Stores};
+pub use rules::{Progress, Rule, Rules, TiflashReplica};
+pub use stores::{Bootstrap, Ids, Label, RemoveStore, Store, StoreHeartbeat, StoreState, Stores};
 
 /// A request.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Request {
     /// What is asked.
-    #[prost(oneof = "Ask", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15")]
+    #[prost(oneof = "Ask", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21")]
     pub ask: Option<Ask>,
 }
 
@@ -70,6 +72,24 @@ pub enum Ask {
     /// Raises the safe point; answered by the one in force.
     #[prost(message, tag = "15")]
     AdvanceSafePoint(SafePoint),
+    /// Takes a store out of service: it is drained, and buried when it is empty.
+    #[prost(message, tag = "16")]
+    RemoveStore(RemoveStore),
+    /// Takes a store that is being drained back into service.
+    #[prost(message, tag = "17")]
+    UpStore(Id),
+    /// Deletes the records of tombstones on which no region has a peer; answered by `Ids`.
+    #[prost(message, tag = "18")]
+    RemoveTombstones(Nothing),
+    /// How many columnar replicas a table should have.
+    #[prost(message, tag = "19")]
+    SetTiflashReplica(TiflashReplica),
+    /// All rules.
+    #[prost(message, tag = "20")]
+    AllRules(Nothing),
+    /// How far the columnar replicas of the table of this id have come.
+    #[prost(message, tag = "21")]
+    TableProgress(Id),
 }
 
 /// No content.
@@ -112,7 +132,7 @@ pub struct SafePoint {
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Response {
     /// The answer or the error.
-    #[prost(oneof = "Answer", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10")]
+    #[prost(oneof = "Answer", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13")]
     pub answer: Option<Answer>,
 }
 
@@ -149,6 +169,15 @@ pub enum Answer {
     /// What a region's leader should do next, if anything.
     #[prost(message, tag = "10")]
     Next(Next),
+    /// Stores' ids.
+    #[prost(message, tag = "11")]
+    Ids(Ids),
+    /// Rules.
+    #[prost(message, tag = "12")]
+    Rules(Rules),
+    /// How far a table's replicas have come.
+    #[prost(message, tag = "13")]
+    Progress(Progress),
 }
 
 /// Yes or no.
@@ -201,4 +230,8 @@ pub enum Reason {
     RegionNotFound = 6,
     /// What is reported is older than what is known.
     StaleRegion = 7,
+    /// The store was removed, or its disk destroyed: it cannot come back.
+    StoreRemoved = 8,
+    /// No rule names the table.
+    TableNotFound = 9,
 }

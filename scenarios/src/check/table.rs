@@ -1,7 +1,7 @@
 //! The table of all checks. Lists, documentation and the dispatcher are made from it; its order is the order in which an
 //! event is heard, so the check that names a defect best comes first.
 
-use super::{Entry, client, lease, liveness, process, raft, region, snapshot};
+use super::{Entry, client, lease, liveness, placement, process, raft, region, snapshot};
 
 /// All checks.
 pub static TABLE: &[Entry] = &[
@@ -34,5 +34,6 @@ pub static TABLE: &[Entry] = &[
     client::LINEARIZABLE,
     client::ATOMIC_BATCHES,
     client::ACKNOWLEDGED_WRITES_SURVIVE,
+    placement::TABLE_REPLICAS_BECOME_AVAILABLE,
     liveness::CONVERGES,
 ];

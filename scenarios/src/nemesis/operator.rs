@@ -15,6 +15,7 @@ use node::{
     wire::{
         command::{ChangeKind, PeerChange},
         kv::ReadBy,
+        placement::TiflashReplica,
     },
 };
 use tokio::sync::{mpsc, oneshot};
@@ -72,6 +73,17 @@ pub enum Order {
         /// The key.
         key: Option<Bytes>,
     },
+    /// Sets how many columnar replicas a table should have.
+    SetTiflashReplica {
+        /// The table.
+        table: u64,
+        /// The first of its keys.
+        start: Bytes,
+        /// Their end, exclusive; empty for the end of all.
+        end: Bytes,
+        /// How many replicas.
+        count: u64,
+    },
     /// A chore of a store.
     Chore {
         /// The process.
@@ -108,6 +120,10 @@ pub(super) fn order(action: &Action) -> Option<Order> {
         Action::RemovePeer { key: of, store } => Order::RemovePeer { key: key(of), store: name(store) },
         Action::ComputeHash { key: of } => Order::ComputeHash { key: key(of) },
         Action::CompactLog { node, key: of } => Order::CompactLog { node: name(node), key: of.as_ref().map(key) },
+        Action::SetTiflashReplica { table, start, end, count } => {
+            let edge = |edge: &Option<Key>| edge.as_ref().map(key).unwrap_or_default();
+            Order::SetTiflashReplica { table: *table, start: edge(start), end: edge(end), count: *count }
+        }
         Action::Flush { node } => Order::Chore { node: name(node), chore: Chore::Flush },
         Action::Compact { node } => Order::Chore { node: name(node), chore: Chore::Compact },
         Action::GcSnapshots { node } => Order::Chore { node: name(node), chore: Chore::CollectSnapshots },
@@ -198,6 +214,10 @@ impl Operator {
             }
             Order::ComputeHash { key } => self.client.compute_hash(&key).await.map(drop).map_err(said),
             Order::CompactLog { node, key } => self.compact_log(&node, key).await,
+            Order::SetTiflashReplica { table, start, end, count } => {
+                let wish = TiflashReplica { table, start, end, count };
+                self.client.pd().set_tiflash_replica(wish).await.map_err(|error| error.to_string())
+            }
             Order::Chore { node, chore } => self.chore(&node, chore),
             Order::Probe => self.probe().await,
         }

@@ -347,6 +347,18 @@ actions! {
         store "store": Node,
     }
 
+    /// Sets how many columnar replicas a table should have: a range of keys.
+    SetTiflashReplica "set-tiflash-replica", r#"{ at = "1s", do = "set-tiflash-replica", start = "k0000", end = "k0064", count = 2 }"# {
+        /// Which table.
+        table "table": u64 = 1,
+        /// The first of its keys; without it, the first of all.
+        start "start": Option<Key> = None,
+        /// The first key behind it; without it, the end of all.
+        end "end": Option<Key> = None,
+        /// How many replicas; with 0 it has no rule any more.
+        count "count": u64,
+    }
+
     /// Flushes the memtables of a store.
     Flush "flush", r#"{ at = "2s", do = "flush", node = "store-1" }"# {
         /// Which store.

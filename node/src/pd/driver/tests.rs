@@ -8,7 +8,7 @@ use crate::{
     release::Release,
     wire::{
         command::ChangeKind,
-        placement::{Count, Id, Key, Regions as RegionList, Step, StoreHeartbeat},
+        placement::{Count, Id, Key, Label, Progress, Regions as RegionList, Step, StoreHeartbeat, TiflashReplica},
     },
 };
 
@@ -85,6 +85,8 @@ impl Talk {
                 Change::Store(record) => kept.stores.push(record),
                 Change::Region(region) => kept.regions.push(Region::clone(&region)),
                 Change::NoRegion(id) => kept.regions.retain(|region| region.id != id),
+                Change::Rule(rule) => kept.rules.restore(rule).expect("it is a table's"),
+                Change::NoRule(_) => kept.rules = Rules::default(),
             }
         }
         Talk { driver: Driver::resume(options, kept, Instant(0)), ..self }
@@ -96,7 +98,7 @@ fn options() -> Options {
 }
 
 fn store(id: StoreId) -> Store {
-    Store { id, address: format!("store-{id}"), state: 0, release: Release::DEFAULT.into(), labels: vec![] }
+    Store { id, address: format!("store-{id}"), state: 0, release: Release::DEFAULT.into(), ..Store::default() }
 }
 
 fn region(voters: &[(PeerId, StoreId)], conf_ver: u64) -> Region {
@@ -231,4 +233,43 @@ fn the_safe_point_follows_the_clock_and_never_passes_what_was_given_out() {
     talk.now = 0;
     talk.pass(0);
     assert_eq!(safe_point(&mut talk), timestamp_at(3000 * SECOND), "it never falls");
+}
+
+#[test]
+fn a_table_is_available_once_its_replicas_are_reported() {
+    let mut talk = Talk::founded(options());
+    let columnar = Store { labels: vec![Label { key: "engine".into(), value: "tiflash".into() }], ..store(9) };
+    talk.ask(Ask::PutStore(columnar)).expect("registered");
+    let voters = [(101, 1), (102, 2), (103, 3)];
+    talk.next(region(&voters, 1), &[]);
+    let ask = TiflashReplica { table: 7, count: 1, ..Default::default() };
+    assert_eq!(talk.ask(Ask::SetTiflashReplica(ask)), Ok(done()));
+    let Some(Step::ChangePeers(step)) = talk.next(region(&voters, 1), &[]) else { panic!("a learner is wanted") };
+    let learner = step.changes[0].peer;
+    assert_eq!((learner.store, learner.role()), (9, Role::Learner));
+    let mut grown = region(&voters, 2);
+    grown.peers.push(learner);
+    assert_eq!(talk.next(grown.clone(), &[]), None);
+
+    // The region's list alone is not enough, and what was asked outlasts a restart.
+    let mut talk = talk.restart(options());
+    let progress = |talk: &mut Talk| match talk.ask(Ask::TableProgress(Id { id: 7 })) {
+        Ok(Answer::Progress(Progress { regions, peers, available, stores, .. })) => (regions, peers, available, stores),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(progress(&mut talk), (1, 0, 0, 1));
+    let heartbeat = StoreHeartbeat { store: 9, caught_up: vec![100], ..Default::default() };
+    talk.ask(Ask::StoreHeartbeat(heartbeat)).expect("a registered store");
+    assert_eq!(progress(&mut talk), (1, 1, 1, 1));
+    talk.pass(1);
+    talk.pass(1);
+    let stated = |fact: &&Fact| matches!(fact, Fact::TableProgress { table: 7, available: 1, .. });
+    assert_eq!(talk.facts.iter().filter(stated).count(), 1, "only what is new is stated");
+    // Nobody reports: nothing is available, whatever the region lists.
+    talk.pass(60);
+    assert_eq!(progress(&mut talk), (1, 0, 0, 0));
+    talk.ask(Ask::SetTiflashReplica(TiflashReplica { table: 7, ..Default::default() })).expect("taken away");
+    assert_eq!(reason(talk.ask(Ask::TableProgress(Id { id: 7 }))), Some(Reason::TableNotFound));
+    let Some(Step::ChangePeers(step)) = talk.next(grown, &[]) else { panic!("the learner goes") };
+    assert_eq!(step.changes[0].kind(), ChangeKind::Remove);
 }

@@ -22,6 +22,8 @@ pub struct PeerState {
     pub applying: Option<(u64, u64)>,
     /// Whether it is about to be destroyed.
     pub pending_remove: bool,
+    /// Whether it has its range's content.
+    pub has_content: bool,
 }
 
 /// The peers of a store.

@@ -275,7 +275,7 @@ fn the_collector_follows_its_table() {
     use Side::{Generated, Received};
     let limit = Duration::from_secs(100);
     let peer = |compacted_index, applying, pending_remove| {
-        Some(PeerState { compacted_index, compacted_term: 6, applying, pending_remove })
+        Some(PeerState { compacted_index, compacted_term: 6, applying, pending_remove, has_content: true })
     };
     let (none, durable) = (None, Some(KEY));
     let now_applying = Some((6, 12));

@@ -1,6 +1,6 @@
 //! What the placement driver is told of stores, and tells of them.
 
-use crate::region::{Region, StoreId};
+use crate::region::{Region, RegionId, StoreId};
 
 /// The first store and the first region, which spans everything.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -31,6 +31,12 @@ pub struct Store {
     /// What rules may ask for, such as `engine=tiflash`; by key.
     #[prost(message, repeated, tag = "5")]
     pub labels: Vec<Label>,
+    /// Its disk is gone: a store that is being drained and has none cannot come back. The placement driver decides it.
+    #[prost(bool, tag = "6")]
+    pub is_destroyed: bool,
+    /// When it was buried, by the placement driver's wall clock in nanoseconds; 0 before.
+    #[prost(uint64, tag = "7")]
+    pub buried_ns: u64,
 }
 
 /// One label of a store.
@@ -85,6 +91,9 @@ pub struct StoreHeartbeat {
     /// Whether it is too busy for more.
     #[prost(bool, tag = "5")]
     pub is_busy: bool,
+    /// Regions whose peer here has its content. Only columnar stores say so.
+    #[prost(uint64, repeated, tag = "6")]
+    pub caught_up: Vec<RegionId>,
 }
 
 /// Stores' records.
@@ -93,4 +102,23 @@ pub struct Stores {
     /// By id.
     #[prost(message, repeated, tag = "1")]
     pub stores: Vec<Store>,
+}
+
+/// Takes a store out of service.
+#[derive(Clone, Copy, PartialEq, prost::Message)]
+pub struct RemoveStore {
+    /// The store.
+    #[prost(uint64, tag = "1")]
+    pub store: StoreId,
+    /// Whether its disk is gone, so that it cannot come back.
+    #[prost(bool, tag = "2")]
+    pub is_destroyed: bool,
+}
+
+/// Stores' ids.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Ids {
+    /// In order.
+    #[prost(uint64, repeated, tag = "1")]
+    pub ids: Vec<StoreId>,
 }
