@@ -33,6 +33,12 @@ failpoints::defects! {
         /// A restart forgets that the old leader may still count on this vote.
         TIKV_15035: "tikv-15035" from "tikv#15035"
             = "a restarted follower votes inside the old leader's lease";
+        /// A snapshot begins, and the sources of the merges that it contains are destroyed afterwards.
+        TIKV_7002: "tikv-7002" from "tikv#7002"
+            = "destroying an overlapped peer and applying the snapshot are two writes, not one";
+        /// The tombstone of a peer without a range names nobody.
+        TIKV_10533: "tikv-10533" from "tikv#10533"
+            = "destroying an uninitialized peer forgets its id: the old peer returns and votes";
         /// The acknowledgement overtakes the sync.
         TIKV_994: "tikv-994" from "tikv#994"
             = "an append is acknowledged before it is durable";

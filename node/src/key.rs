@@ -107,6 +107,11 @@ pub fn newcomer(region: RegionId) -> Bytes {
     local(region, 4)
 }
 
+/// Where it is kept which regions were merged into a region.
+pub fn merge_sources(region: RegionId) -> Bytes {
+    local(region, 5)
+}
+
 /// All states of all regions of a store lie between these.
 pub fn all_region_states() -> (Bytes, Bytes) {
     (Bytes::from_static(&[LOCAL, 3]), Bytes::from_static(&[LOCAL, 4]))

@@ -206,6 +206,7 @@ impl Store {
         if let Some((region, me)) = found {
             raft_loop.found_region(region, me);
         }
+        raft_loop.remember(recovered.tombs);
         for task in recovered.leftovers {
             worker.ask(region_worker::Task::Destroy(task));
         }

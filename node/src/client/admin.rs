@@ -9,7 +9,7 @@ use crate::{
     region::{PeerId, Region, StoreId},
     wire::{
         command::PeerChange,
-        kv::{Answer, Ask, Change, Nothing, SplitAt, Transfer},
+        kv::{Answer, Ask, Change, MergeInto, Nothing, SplitAt, Transfer},
     },
 };
 
@@ -23,6 +23,19 @@ impl Client {
     /// Splits the region that holds a key in its middle.
     pub async fn split_middle(&self, key: &Bytes) -> Result<Vec<Region>, Error> {
         self.0.admin(key, |_| Ok(Ask::Split(SplitAt { keys: vec![] }))).await
+    }
+
+    /// Merges the region that holds a key into a neighbour: the one that holds `into`, or else the next one on the right,
+    /// or on the left when there is none. It is answered once the merge has begun.
+    pub async fn merge(&self, key: &Bytes, into: Option<&Bytes>) -> Result<Vec<Region>, Error> {
+        let source = self.0.pd.region(key.clone()).await.map_err(said)?.region;
+        let beside = match into {
+            Some(into) => into.clone(),
+            None if !source.end.is_empty() => source.end.clone(),
+            None => just_before(&source.start).ok_or_else(|| Error::Failed("there is no other region".into()))?,
+        };
+        let target = self.0.pd.region(beside).await.map_err(said)?.region.id;
+        self.0.admin(key, |_| Ok(Ask::Merge(MergeInto { target }))).await
     }
 
     /// Hands leadership of the region that holds a key to its peer on a store.
@@ -53,6 +66,20 @@ impl Client {
     pub async fn compact_log(&self, key: &Bytes) -> Result<Vec<Region>, Error> {
         self.0.admin(key, |_| Ok(Ask::CompactLog(Nothing {}))).await
     }
+}
+
+fn said(error: crate::pd::Error) -> Error {
+    Error::Failed(error.to_string())
+}
+
+/// A key below `key`, with few others in between; none for the first key.
+fn just_before(key: &Bytes) -> Option<Bytes> {
+    let (&last, rest) = key.split_last()?;
+    let mut before = rest.to_vec();
+    if last > 0 {
+        before.extend([last - 1, 0xff, 0xff]);
+    }
+    Some(before.into())
 }
 
 impl Inner {

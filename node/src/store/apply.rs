@@ -9,10 +9,11 @@
 //! Not here: what is committed, and what a changed region means for raft.
 
 mod admin;
+mod merge;
 mod write;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
 };
 
@@ -24,12 +25,12 @@ use raft::eraftpb::{ConfChangeV2, Entry, EntryType};
 use tokio::sync::mpsc;
 
 use super::{
-    fact::{apply::Fact, region},
+    fact::apply::Fact,
     mail::{Applied, Event, Mail, Mailbox},
     options::Options,
     service::{Answer, not_leader, refusal},
     site,
-    state::{ApplyState, RegionState, Stage, encode},
+    state::{ApplyState, Merges, encode},
 };
 use crate::{
     defects,
@@ -69,6 +70,8 @@ pub enum Task {
         peer: Peer,
         /// How far it is applied.
         state: ApplyState,
+        /// What it is prepared for, and whom it has taken in.
+        merges: Merges,
     },
     /// Committed entries.
     Entries {
@@ -114,6 +117,8 @@ pub struct Taken {
     pub region: Arc<Region>,
     /// The apply state as of the snapshot.
     pub state: ApplyState,
+    /// What it is prepared for, and whom it has taken in.
+    pub merges: Merges,
     /// The engine as of then.
     pub snapshot: Snapshot,
 }
@@ -192,12 +197,21 @@ struct Delegate {
     region: Arc<Region>,
     peer: Peer,
     state: ApplyState,
+    merges: Merges,
     /// The peer was removed by a membership change: nothing more is applied.
     removed: bool,
     bytes: u64,
     keys: u64,
     /// The last hash and the entry it is of, for `VerifyHash`.
     hash: Arc<Mutex<Option<(u64, u64)>>>,
+}
+
+/// What came of an entry.
+enum Outcome {
+    /// This is what to tell whoever proposed it.
+    Said(Said),
+    /// It is the commit of a merge whose source has not applied up to an index yet.
+    Waits(RegionId, u64),
 }
 
 /// The task.
@@ -208,6 +222,8 @@ struct Apply {
     /// The newest version of each key that the batch writes.
     pending: BTreeMap<Bytes, write::Newest>,
     touched: BTreeSet<RegionId>,
+    /// Regions that wait for the source of their merge.
+    waiting: BTreeMap<RegionId, merge::Waiting>,
     events: BTreeMap<RegionId, Vec<Event>>,
     closed: Vec<(RegionId, PeerId)>,
     answers: Vec<(Answer, Said)>,
@@ -224,6 +240,7 @@ pub async fn run(shared: Shared, mut tasks: mpsc::UnboundedReceiver<Task>) {
         batch: WriteBatch::new(),
         pending: BTreeMap::new(),
         touched: BTreeSet::new(),
+        waiting: BTreeMap::new(),
         events: BTreeMap::new(),
         closed: Vec::new(),
         answers: Vec::new(),
@@ -234,7 +251,11 @@ pub async fn run(shared: Shared, mut tasks: mpsc::UnboundedReceiver<Task>) {
     while tasks.recv_many(&mut queue, TASKS_MAX).await > 0 {
         point!(apply.shared.env.points, site::BEFORE_APPLY).await;
         for task in queue.drain(..) {
-            if let Err(error) = apply.handle(task).await {
+            let mut done = apply.handle(task).await;
+            if done.is_ok() && !apply.waiting.is_empty() {
+                done = apply.resume().await;
+            }
+            if let Err(error) = done {
                 if matches!(error, crate::engine::Error::Stopped) {
                     return;
                 }
@@ -254,23 +275,26 @@ pub async fn run(shared: Shared, mut tasks: mpsc::UnboundedReceiver<Task>) {
 impl Apply {
     async fn handle(&mut self, task: Task) -> Result<(), crate::engine::Error> {
         match task {
-            Task::Register { region, peer, state } => {
+            Task::Register { region, peer, state, merges } => {
                 self.shared.safe_points.set(&region, state.safe_point);
                 let delegate =
-                    Delegate { region, peer, state, removed: false, bytes: 0, keys: 0, hash: Arc::default() };
+                    Delegate { region, peer, state, merges, removed: false, bytes: 0, keys: 0, hash: Arc::default() };
                 self.delegates.insert(delegate.region.id, delegate);
             }
             Task::Entries { region, peer, entries, proposals } => {
                 let Some(delegate) = self.delegates.get(&region).filter(|delegate| delegate.peer.id == peer) else {
                     return Ok(());
                 };
-                if !delegate.removed {
+                if let Some(waiting) = self.waiting.get_mut(&region) {
+                    waiting.extend(entries, proposals);
+                } else if !delegate.removed {
                     self.entries(region, entries, proposals).await?;
                 }
             }
             Task::Close { region, peer } => {
                 if self.delegates.get(&region).is_some_and(|delegate| delegate.peer.id == peer) {
                     self.flush().await?;
+                    self.waiting.remove(&region);
                     if let Some(delegate) = self.delegates.remove(&region) {
                         self.shared.safe_points.remove(&delegate.region);
                     }
@@ -290,7 +314,8 @@ impl Apply {
                 point!(self.shared.env.points, site::BEFORE_SNAPSHOT_HANDOVER).await;
                 if let Some(delegate) = self.delegates.get(&region).filter(|delegate| delegate.peer.id == peer) {
                     let snapshot = self.shared.engine.snapshot();
-                    then(Taken { region: delegate.region.clone(), state: delegate.state, snapshot });
+                    let (region, merges) = (delegate.region.clone(), delegate.merges.clone());
+                    then(Taken { region, state: delegate.state, merges, snapshot });
                 }
             }
             Task::Hash { region, peer, why } => {
@@ -309,25 +334,36 @@ impl Apply {
         proposals: Vec<Proposal>,
     ) -> Result<(), crate::engine::Error> {
         self.touched.insert(region);
-        let mut proposals = proposals.into_iter().peekable();
-        for entry in entries {
+        let mut proposals = VecDeque::from(proposals);
+        let mut entries = VecDeque::from(entries);
+        while let Some(entry) = entries.pop_front() {
             let delegate = self.delegates.get_mut(&region).expect("the caller has just found it");
             if delegate.removed {
                 break;
             }
             assert_eq!(entry.index, delegate.state.applied_index + 1, "entries are applied in order, once each");
             let mut answer = None;
-            while let Some(proposal) = proposals.next_if(|proposal| proposal.index <= entry.index) {
+            while let Some(proposal) = proposals.pop_front_if(|proposal| proposal.index <= entry.index) {
                 if proposal.index == entry.index && proposal.term == entry.term {
-                    answer = Some(proposal.answer);
+                    answer = Some(proposal);
                 } else {
                     // Another leader's entry took its place: it can never be committed.
                     proposal.answer.send(not_leader(None));
                 }
             }
-            let said = self.entry(region, &entry).await?;
-            if let (Some(answer), Some(said)) = (answer, said) {
-                self.answers.push((answer, said));
+            let said = match self.entry(region, &entry).await? {
+                Outcome::Said(said) => said,
+                Outcome::Waits(source, commit) => {
+                    entries.push_front(entry);
+                    if let Some(proposal) = answer {
+                        proposals.push_front(proposal);
+                    }
+                    self.wait(region, (source, commit), entries, proposals);
+                    return Ok(());
+                }
+            };
+            if let Some(proposal) = answer {
+                self.answers.push((proposal.answer, said));
             }
             let delegate = self.delegates.get_mut(&region).expect("only Close removes it");
             delegate.state.applied_index = entry.index;
@@ -354,18 +390,19 @@ impl Apply {
     }
 
     /// Applies one entry; what to tell whoever proposed it.
-    async fn entry(&mut self, region: RegionId, entry: &Entry) -> Result<Option<Said>, crate::engine::Error> {
+    async fn entry(&mut self, region: RegionId, entry: &Entry) -> Result<Outcome, crate::engine::Error> {
         if entry.get_entry_type() != EntryType::EntryNormal {
             let mut change = ConfChangeV2::default();
             if change.merge_from_bytes(&entry.data).is_err() {
                 panic!("region {region}: the membership change at {} does not parse", entry.index);
             }
             point!(self.shared.env.points, site::BEFORE_CONF_CHANGE_APPLY).await;
-            return Ok(Some(self.conf_change(region, entry.index, change)));
+            return Ok(Outcome::Said(self.conf_change(region, entry.index, change)));
         }
         if entry.data.is_empty() {
             // A leader's first entry, or a membership change that raft refused.
-            return Ok(Some(refusal(Reason::AdminUnderWay, "another membership change is under way")));
+            let detail = "another membership change is under way";
+            return Ok(Outcome::Said(refusal(Reason::AdminUnderWay, detail)));
         }
         let command: Command = match prost::Message::decode(entry.data.clone()) {
             Ok(command) => command,
@@ -378,6 +415,13 @@ impl Apply {
             Body::Write(_) => known.version == asked.version,
             _ => known == asked,
         };
+        if let Body::CommitMerge(commit) = &body
+            && fits
+            && !self.is_source_ready(region, commit)
+        {
+            return Ok(Outcome::Waits(commit.source.id, commit.commit));
+        }
+        let delegate = &self.delegates[&region];
         let admin = !matches!(body, Body::Write(_));
         if admin {
             self.events.entry(region).or_default().push(Event::AdminEnded(entry.index));
@@ -386,14 +430,18 @@ impl Apply {
             let peer = delegate.peer.id;
             let regions = vec![(*delegate.region).clone()];
             self.shared.env.state(super::fact::raft::Fact::Refused { region, peer, reason: "stale-command".into() });
-            return Ok(Some(super::service::epoch_not_match(regions)));
+            return Ok(Outcome::Said(super::service::epoch_not_match(regions)));
+        }
+        if delegate.merges.prepared.is_some() && !matches!(body, Body::RollbackMerge(_)) {
+            return Ok(Outcome::Said(refusal(Reason::Merging, "the region is prepared for a merge")));
         }
         if let Body::Split(_) = &body {
             point!(self.shared.env.points, site::BEFORE_SPLIT_APPLY).await;
         }
         match body {
-            Body::Write(write) => self.write(region, &write).await.map(Some),
-            other => Ok(Some(self.admin(region, entry.index, other))),
+            Body::Write(write) => self.write(region, &write).await.map(Outcome::Said),
+            Body::CommitMerge(commit) => self.commit_merge(region, entry.index, &commit).await.map(Outcome::Said),
+            other => Ok(Outcome::Said(self.admin(region, entry.index, other))),
         }
     }
 
@@ -443,20 +491,6 @@ impl Apply {
             self.hash(region, why);
         }
         Ok(())
-    }
-
-    /// Writes a region's state with the batch.
-    fn put_region(&mut self, region: &Arc<Region>, peer: Peer, stage: Stage) {
-        let state =
-            RegionState { region: (**region).clone(), peer, stage: stage as i32, index: 0, term: 0, merge: None };
-        self.batch.put(Family::Raft, key::region_state(region.id), encode(&state));
-        self.shared.env.state(region::Fact::StateWritten {
-            region: region.clone(),
-            peer: peer.id,
-            state: stage.name().into(),
-            index: 0,
-            term: 0,
-        });
     }
 
     /// Hashes a region's content as of now, beside everything else.

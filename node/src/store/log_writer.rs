@@ -29,6 +29,8 @@ const TASKS_MAX: usize = 256;
 pub struct LogTask {
     /// For the engine, before the log.
     pub engine: WriteBatch,
+    /// For the engine, in a write of its own: only with the defect tikv-7002.
+    pub engine_late: WriteBatch,
     /// For the log.
     pub log: LogBatch,
     /// Whether anyone relies on its being durable.
@@ -46,6 +48,7 @@ impl LogTask {
     pub fn is_empty(&self) -> bool {
         self.log.is_empty()
             && self.engine.is_empty()
+            && self.engine_late.is_empty()
             && self.written.is_empty()
             && self.messages.is_empty()
             && self.done.is_empty()
@@ -53,6 +56,7 @@ impl LogTask {
 
     fn take_in(&mut self, other: LogTask) {
         self.engine.append(other.engine);
+        self.engine_late.append(other.engine_late);
         self.log.extend(other.log);
         self.sync |= other.sync;
         self.written.extend(other.written);
@@ -75,7 +79,7 @@ pub async fn run(
         let mut tasks = queue.drain(..);
         let mut all = tasks.next().unwrap_or_default();
         tasks.for_each(|task| all.take_in(task));
-        let LogTask { engine: states, log: batch, sync, written, mut messages, done } = all;
+        let LogTask { engine: states, engine_late: late, log: batch, sync, written, mut messages, done } = all;
         point!(env.points, site::BEFORE_LOG_APPEND).await;
         if !states.is_empty() {
             if let Err(error) = engine.write(states, true).await {
@@ -85,6 +89,11 @@ pub async fn run(
                 return super::fail(&env, store, &format!("writing region states: {error}"));
             }
             point!(env.points, site::BETWEEN_ENGINE_AND_LOG).await;
+        }
+        if !late.is_empty()
+            && let Err(error) = engine.write(late, true).await
+        {
+            return super::fail(&env, store, &format!("writing region states: {error}"));
         }
         if !batch.is_empty() {
             let stalled = async {

@@ -94,6 +94,28 @@ pub enum Mail {
         /// The split that waits for a key, if one does.
         split: Option<(Box<kv::Request>, Answer)>,
     },
+    /// Apply of a merge's target waits until the source has applied its log up to `commit` here.
+    CatchUp {
+        /// The source.
+        region: RegionId,
+        /// The region that waits.
+        target: RegionId,
+        /// Up to here.
+        commit: u64,
+        /// The entries up to there, as raft-rs encodes them; the first ones may be here already.
+        entries: Vec<bytes::Bytes>,
+    },
+    /// The entries that a prepared region gives along with the commit of its merge.
+    MergeEntries {
+        /// The region.
+        region: RegionId,
+        /// The peer.
+        peer: PeerId,
+        /// The index of the `PrepareMerge`.
+        commit: u64,
+        /// In order; none when they could not be had.
+        entries: Vec<Entry>,
+    },
     /// What the placement driver wants done with a region.
     Next(RegionId, Box<placement::Next>),
     /// What the placement driver knows of a region whose peer asked whether it still belongs to it.

@@ -14,6 +14,7 @@ mod followers;
 pub mod lease;
 pub mod log;
 pub mod membership;
+pub mod merge;
 pub mod read_index;
 mod ready;
 mod requests;
@@ -23,7 +24,7 @@ pub mod split;
 mod words;
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
 };
 
@@ -35,7 +36,7 @@ use super::{
     fact::raft::Fact,
     mail::Mail,
     service::{Answer, not_leader, refusal},
-    state::ApplyState,
+    state::{ApplyState, Merges, Sources},
     turn::{Turn, Wish},
 };
 use crate::{
@@ -75,6 +76,14 @@ pub struct Peer {
     pub generating: Option<u64>,
     /// Since when there is no leader.
     pub leaderless: Option<Instant>,
+    /// What the region is prepared for.
+    pub merging: Option<merge::Merging>,
+    /// Whom the region has taken in.
+    pub sources: Arc<Sources>,
+    /// The region was merged away, and the peer goes.
+    pub taken: Option<merge::Taken>,
+    /// Regions that go with the snapshot that waits, and that apply has not let go yet.
+    pub takes: BTreeSet<RegionId>,
 
     raw: RawNode<Log>,
     role: StateRole,
@@ -87,6 +96,7 @@ pub struct Peer {
     writing: VecDeque<(u64, u64)>,
     gathered: Vec<(raft::eraftpb::Entry, Answer)>,
     proposals: VecDeque<Proposal>,
+    catching_up: Option<merge::CatchUp>,
     /// The admin command under way: none, or its index; a split suspends the lease.
     admin: Option<u64>,
     asking_split: bool,
@@ -100,6 +110,8 @@ pub struct Peer {
     silent: BTreeMap<PeerId, Instant>,
     /// Where peers live that wrote before this one knew its region.
     strangers: BTreeMap<PeerId, Id>,
+    /// When a raft message came last.
+    heard: Instant,
 }
 
 impl Peer {
@@ -142,6 +154,11 @@ impl Peer {
             measuring: false,
             generating: None,
             leaderless: Some(turn.now),
+            merging: None,
+            sources: Arc::default(),
+            taken: None,
+            takes: BTreeSet::new(),
+            catching_up: None,
             role: raw.raft.state,
             role_term: hard.term,
             leader: 0,
@@ -160,6 +177,7 @@ impl Peer {
             pending: 0,
             silent: BTreeMap::new(),
             strangers: BTreeMap::new(),
+            heard: turn.now,
             raw,
             region,
             me,
@@ -202,7 +220,7 @@ impl Peer {
     }
 
     /// Whether all that was handed to apply came back.
-    fn is_drained(&self) -> bool {
+    pub fn is_drained(&self) -> bool {
         self.handed <= self.state.applied_index
     }
 
@@ -212,7 +230,10 @@ impl Peer {
             return;
         }
         self.raw.tick();
-        if self.leader_id() == 0 {
+        // Who cannot stand for election never notices by itself that its leader is silent.
+        let unheard =
+            !self.raw.raft.promotable() && turn.now.since(self.heard) >= 2 * turn.options.election_timeout_min();
+        if self.leader_id() == 0 || unheard {
             self.leaderless.get_or_insert(turn.now);
         } else {
             self.leaderless = None;
@@ -227,6 +248,7 @@ impl Peer {
         if self.is_leader() && membership::is_joint(&self.region) && self.admin.is_none() {
             self.leave_joint(turn);
         }
+        self.tick_merge(turn);
         self.tick_sleep(turn);
     }
 
@@ -269,8 +291,22 @@ impl Peer {
         if self.admin.is_some_and(|under_way| under_way <= index) {
             self.admin = None;
             self.raw.skip_bcast_commit(true);
-            self.lease.resume();
+            if self.merging.is_none() {
+                self.lease.resume();
+            }
         }
+    }
+
+    /// What was read back, or came with a snapshot, of the region's merges.
+    pub fn set_merges(&mut self, merges: &Merges) {
+        self.merging = merges.prepared.clone().map(merge::Merging::new);
+        self.sources = merges.sources.clone();
+    }
+
+    /// What apply has to know of the region's merges.
+    pub fn merges(&self) -> Merges {
+        let prepared = self.merging.as_ref().map(|merging| merging.state.clone());
+        Merges { prepared, sources: self.sources.clone() }
     }
 
     /// The region changed by an applied entry.

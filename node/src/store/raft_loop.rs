@@ -12,9 +12,11 @@
 mod effects;
 mod events;
 mod lifecycle;
+mod merge;
 mod ranges;
 
 pub use lifecycle::Found;
+pub use merge::Tomb;
 use ranges::End;
 
 use std::{
@@ -110,6 +112,8 @@ pub struct RaftLoop {
     maps_changed: bool,
     /// Snapshots that were stepped and whose ranges are not in the map yet.
     arriving: BTreeMap<RegionId, Region>,
+    /// What is remembered of peers that are gone.
+    tombs: BTreeMap<RegionId, Tomb>,
     /// Peers with mail in this turn, in the order of their first piece.
     busy: VecDeque<RegionId>,
     /// Peers that a split replaced although they had mail: the defect tikv-17469 lets them go on.
@@ -130,6 +134,7 @@ impl RaftLoop {
             initialized: 0,
             maps_changed: false,
             arriving: BTreeMap::new(),
+            tombs: BTreeMap::new(),
             busy: VecDeque::new(),
             ghosts: Vec::new(),
             tick: None,
@@ -216,7 +221,11 @@ impl RaftLoop {
             | Mail::Sent { region, .. }
             | Mail::SnapshotApplied { region, .. }
             | Mail::SplitIds { region, .. }
-            | Mail::Measured { region, .. } => *region,
+            | Mail::Measured { region, .. }
+            | Mail::MergeEntries { region, .. } => *region,
+            Mail::CatchUp { region, target, commit, entries } => {
+                return self.on_catch_up(*region, *target, *commit, entries);
+            }
             Mail::Next(region, _) | Mail::Known(region, ..) => *region,
             Mail::Written(_) | Mail::Applied(_) => return,
             Mail::Unreachable(store) => {
@@ -329,7 +338,10 @@ impl RaftLoop {
                 _ => return self.undeliverable(mail),
             }
             // The region worker writes the state too: the tombstone comes after it.
-            if peer.let_go && !peer.applying.as_ref().is_some_and(|applying| applying.scheduled) {
+            if peer.let_go
+                && !peer.applying.as_ref().is_some_and(|applying| applying.scheduled)
+                && !self.source_let_go(id)
+            {
                 self.bury(id);
             }
             return;
@@ -362,6 +374,9 @@ impl RaftLoop {
                     answer.send(region_not_found(id));
                 }
             }
+            Mail::MergeEntries { peer: named, commit, entries, .. } if mine(named) => {
+                self.on_merge_entries(id, commit, &entries);
+            }
             Mail::Next(_, next) => self.on_next(id, *next),
             Mail::Known(_, named, known) if mine(named) => self.on_known(id, known.map(|known| *known)),
             _ => {}
@@ -384,14 +399,23 @@ impl RaftLoop {
         if message.to.id != peer.me.id || snapshot.peer(peer.me.id).is_none() {
             return;
         }
-        if self.overlaps(&snapshot) {
+        let Some(sources) = self.sources_of(id, &snapshot, &message) else {
             let (region, peer) = (id, self.peers[&id].me.id);
             self.turn.env.state(raft::Fact::Refused { region, peer, reason: "snapshot-overlaps".into() });
             return;
-        }
-        self.arriving.insert(id, snapshot);
+        };
+        self.arriving.insert(id, snapshot.clone());
         let peer = self.peers.get_mut(&id).expect("nothing has removed it");
+        let waits = peer.has_snapshot_waiting();
+        if !waits {
+            peer.takes = sources.iter().copied().collect();
+        }
         peer.on_message(&mut self.turn, message);
+        if peer.has_snapshot_waiting() {
+            self.close_sources(id, &snapshot, sources);
+        } else {
+            peer.takes.clear();
+        }
         // A snapshot's range is in the map, or it was not taken, once raft-rs has been asked.
         self.drive(id);
         let pending = self.peers.get(&id).is_some_and(Peer::has_snapshot_waiting);

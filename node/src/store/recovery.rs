@@ -14,12 +14,12 @@ use super::{
     Error,
     fact::region::Fact,
     peer::{log::Log, membership},
-    raft_loop::Found,
+    raft_loop::{Found, Tomb},
     region_worker::Destroy,
     snapshot::{self, Key},
     state::{
-        ApplyState, INIT_INDEX, INIT_TERM, RegionState, SnapshotRaftState, Stage, decode_apply, decode_region,
-        decode_snapshot_raft,
+        ApplyState, INIT_INDEX, INIT_TERM, RegionState, SnapshotRaftState, Sources, Stage, decode_apply, decode_region,
+        decode_snapshot_raft, decode_sources,
     },
 };
 use crate::{
@@ -35,6 +35,8 @@ pub(super) struct Recovered {
     pub raftlog: RaftLog,
     pub peers: Vec<Found>,
     pub gone: BTreeMap<RegionId, PeerId>,
+    /// What is remembered of peers that are gone.
+    pub tombs: BTreeMap<RegionId, Tomb>,
     /// Ranges of removed peers whose data may still be there.
     pub leftovers: Vec<Destroy>,
 }
@@ -45,6 +47,7 @@ struct States {
     apply: Option<ApplyState>,
     snapshot: Option<SnapshotRaftState>,
     newcomer: Option<RegionState>,
+    sources: Option<Sources>,
 }
 
 impl States {
@@ -67,7 +70,7 @@ pub(super) async fn recover(env: &Env, engine: &Engine, options: raftlog::Option
     let states = read_states(engine).await?;
     let (raftlog, mut logs) = RaftLog::open(env.clone(), "", options).await?;
     let mut fixes = LogBatch::new();
-    let mut gone = BTreeMap::new();
+    let (mut gone, mut tombs) = (BTreeMap::new(), BTreeMap::new());
     let mut tombstones = Vec::new();
     let mut living = Vec::new();
     for (id, mut states) in states {
@@ -87,10 +90,11 @@ pub(super) async fn recover(env: &Env, engine: &Engine, options: raftlog::Option
             if logs.remove(&id).is_some() {
                 fixes.clear(id, state.peer.id);
             }
+            tombs.insert(id, Tomb { epoch: state.region.epoch, merged: state.merge });
             tombstones.push(state.region);
             continue;
         }
-        living.push((id, state, states.apply, states.snapshot));
+        living.push((id, state, states.apply, states.snapshot, states.sources));
     }
     // Logs without a region belong to peers that a crash has taken before their state was written.
     for (&id, log) in &logs {
@@ -99,7 +103,7 @@ pub(super) async fn recover(env: &Env, engine: &Engine, options: raftlog::Option
         }
     }
     let mut rewritten = BTreeMap::new();
-    for (id, state, apply, snapshot) in &living {
+    for (id, state, apply, snapshot, _) in &living {
         let log = logs.get(id);
         if state.stage() == Stage::Applying {
             let raft = snapshot.ok_or_else(|| Error::State(format!("region {id} is applying without a raft state")))?;
@@ -127,19 +131,19 @@ pub(super) async fn recover(env: &Env, engine: &Engine, options: raftlog::Option
         raftlog.write(fixes, true).await?;
     }
     let mut peers = Vec::with_capacity(living.len());
-    for (id, state, apply, _) in living {
+    for (id, state, apply, _, sources) in living {
         let apply = apply.unwrap_or_default();
         let logged = logs.get(&id).filter(|_| !rewritten.contains_key(&id));
         let log = read_log(&raftlog, &state, apply, logged, rewritten.get(&id).copied()).await?;
-        peers.push(Found { state, apply, log });
+        peers.push(Found { state, apply, log, sources: sources.unwrap_or_default() });
     }
     let mut leftovers = Vec::new();
     for tombstone in tombstones.into_iter().filter(Region::is_initialized) {
         for (start, end) in outside(&tombstone, peers.iter().map(|peer| &peer.state.region)) {
-            leftovers.push(Destroy { region: tombstone.id, start, end, reply: None });
+            leftovers.push(Destroy { region: tombstone.id, start, end, after: None, reply: None });
         }
     }
-    Ok(Recovered { raftlog, peers, gone, leftovers })
+    Ok(Recovered { raftlog, peers, gone, tombs, leftovers })
 }
 
 async fn read_states(engine: &Engine) -> Result<BTreeMap<RegionId, States>, Error> {
@@ -156,6 +160,7 @@ async fn read_states(engine: &Engine) -> Result<BTreeMap<RegionId, States>, Erro
             2 => states.apply = Some(decode_apply(&value).map_err(damaged)?),
             3 => states.snapshot = Some(decode_snapshot_raft(&value).map_err(damaged)?),
             4 => states.newcomer = Some(decode_region(&value).map_err(damaged)?),
+            5 => states.sources = Some(decode_sources(&value).map_err(damaged)?),
             _ => {}
         }
     }

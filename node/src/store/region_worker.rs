@@ -83,6 +83,9 @@ pub struct Destroy {
     pub start: Bytes,
     /// The end, exclusive; empty means the end of the key space.
     pub end: Bytes,
+    /// Told once it is durable that the range belongs to nobody; everything behind this task waits, too. A sender that is
+    /// dropped says that the store stops.
+    pub after: Option<oneshot::Receiver<()>>,
     /// Where the result goes, if anyone waits.
     pub reply: Option<oneshot::Sender<Result<(), Error>>>,
 }
@@ -172,7 +175,12 @@ impl Worker {
     }
 
     async fn destroy(&self, task: Destroy) {
-        let Destroy { region, start, end, reply } = task;
+        let Destroy { region, start, end, after, reply } = task;
+        if let Some(after) = after
+            && after.await.is_err()
+        {
+            return;
+        }
         let _ = point!(self.env.points, site::BEFORE_DESTROY).await;
         self.env.state(region::Fact::RangeDestroyed { region, start: start.clone(), end: end.clone() });
         let result = self.engine.write(clean(&start, &end), false).await.map_err(Error::from);

@@ -19,6 +19,10 @@ failpoints::sites! {
         AFTER_APPLY_WRITE: Async = "after-apply-write";
         /// A committed split is about to be applied.
         BEFORE_SPLIT_APPLY: Async = "before-split-apply";
+        /// A committed merge is about to be applied: its source has caught up.
+        BEFORE_COMMIT_MERGE_APPLY: Async = "before-commit-merge-apply";
+        /// A prepared region's entries are read, and its target has not been asked yet to take it in.
+        BEFORE_MERGE_SCHEDULED: Async = "before-merge-scheduled";
         /// A committed membership change is about to be applied.
         BEFORE_CONF_CHANGE_APPLY: Async = "before-conf-change-apply";
         /// A frame of raft messages is about to be sent; `return` drops it.

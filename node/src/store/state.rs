@@ -3,6 +3,8 @@
 //! Values and their encoding only. Who writes what: apply writes region and apply states of living peers; the log writer
 //! writes the state that begins the applying of a snapshot; the region worker writes the one that ends it.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use prost::Message as _;
 
@@ -74,6 +76,66 @@ pub struct MergeState {
     /// The index of the `PrepareMerge`.
     #[prost(uint64, tag = "3")]
     pub commit: u64,
+}
+
+/// How many merged regions are remembered by name.
+const SOURCES_MAX: usize = 64;
+
+/// Which regions were merged into a region, under `key::merge_sources`; it travels with snapshots.
+///
+/// A replica that lags may get a snapshot that contains a merge which it has not applied. Nothing else says for certain
+/// that the source here is superseded, or that it is not: the range may have been split off again since.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Sources {
+    /// The newest last.
+    #[prost(message, repeated, tag = "1")]
+    pub all: Vec<Source>,
+    /// The largest version of those that are no longer named.
+    #[prost(uint64, tag = "2")]
+    pub forgotten: u64,
+}
+
+/// A region that was merged away.
+#[derive(Clone, Copy, PartialEq, prost::Message)]
+pub struct Source {
+    /// Its id, which never returns.
+    #[prost(uint64, tag = "1")]
+    pub region: RegionId,
+    /// The version of whoever took it in, right afterwards.
+    #[prost(uint64, tag = "2")]
+    pub version: u64,
+}
+
+impl Sources {
+    /// Whether the region was merged in.
+    pub fn names(&self, region: RegionId) -> bool {
+        self.all.iter().any(|source| source.region == region)
+    }
+
+    /// Whether a merge into this region at or after this version would still be named.
+    pub fn reaches(&self, version: u64) -> bool {
+        self.forgotten <= version
+    }
+
+    /// Takes in a region, and whom that one had taken in; `version` is the one that the merge makes.
+    pub fn take_in(&mut self, region: RegionId, its: &Sources, version: u64) {
+        self.all.extend(its.all.iter().copied());
+        self.all.push(Source { region, version });
+        self.forgotten = self.forgotten.max(its.forgotten);
+        let surplus = self.all.len().saturating_sub(SOURCES_MAX);
+        for source in self.all.drain(..surplus) {
+            self.forgotten = self.forgotten.max(source.version);
+        }
+    }
+}
+
+/// What a peer knows of merges of its region.
+#[derive(Clone, Debug, Default)]
+pub struct Merges {
+    /// What the region is prepared for.
+    pub prepared: Option<Arc<MergeState>>,
+    /// Whom it has taken in.
+    pub sources: Arc<Sources>,
 }
 
 /// How far a region is applied on one store, under `key::apply_state`. Written in one batch with the data.
@@ -173,11 +235,19 @@ pub struct SnapshotData {
     /// Its newest version.
     #[prost(uint64, tag = "3")]
     pub newest: u64,
+    /// Whom the region has taken in.
+    #[prost(message, optional, tag = "4")]
+    pub sources: Option<Sources>,
 }
 
 /// A stored raft state of a snapshot.
 pub fn decode_snapshot_raft(stored: &Bytes) -> Result<SnapshotRaftState, prost::DecodeError> {
     SnapshotRaftState::decode(stored.clone())
+}
+
+/// Whom a region has taken in, as stored.
+pub fn decode_sources(stored: &Bytes) -> Result<Sources, prost::DecodeError> {
+    Sources::decode(stored.clone())
 }
 
 /// A stored ident.

@@ -68,6 +68,12 @@ pub enum Wish {
     Measure(RegionId, PeerId, Option<(Box<kv::Request>, Answer)>),
     /// The peer learned that it was removed.
     Destroy(RegionId, PeerId, &'static str),
+    /// The region is to merge into a neighbour.
+    AskMerge(RegionId, PeerId, RegionId, Answer),
+    /// A prepared region looks at its target.
+    CheckMerge(RegionId),
+    /// The peer was told that its region was merged away, into this one.
+    Merged(RegionId, PeerId, Region),
     /// The region's leader is new or its region is: the placement driver should hear of it now.
     Report(RegionId),
 }

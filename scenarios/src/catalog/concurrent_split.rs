@@ -1,9 +1,11 @@
-//! Regions split while everything around them moves: leaders, members, lagging replicas, and stores that crash.
+//! Regions split and merge while everything around them moves: leaders, members, lagging replicas, stores that crash.
 //!
 //! A replica that applies a split late meets peers of the child that others have already spoken to; a leader that is
-//! new, or believes to be one still, meets readers. Five upstream issues lie there.
+//! new, or believes to be one still, meets readers. A replica that lags behind a merge gets a snapshot of the target, and
+//! still has the source; a peer that was removed before it got anything leaves hardly a trace. Seven upstream issues lie
+//! there.
 //!
-//! A seed without a history mixes splits, moves, membership changes and faults freely.
+//! A seed without a history mixes splits, merges, moves, membership changes and faults freely.
 
 use sim::Stream;
 
@@ -12,14 +14,14 @@ use super::{
     draw::{Draft, key_in, on, point, stores},
 };
 use crate::plan::{
-    Action, End, FactValue, Keep, Key, Keys, Mix, Nanos, On, Plan, Sides,
+    Action, End, FactValue, Keep, Key, Keys, Mix, Nanos, Node, On, Plan, Sides,
     knobs::{self, Between},
 };
 
 /// The row of the catalog.
 pub const CONCURRENT_SPLIT: Scenario = Scenario {
     name: "concurrent-split",
-    doc: "Regions split while leaders change, members come and go, replicas lag and stores crash.",
+    doc: "Regions split and merge while leaders change, members come and go, replicas lag and stores crash.",
     histories: &[
         History {
             name: "tikv-8783",
@@ -51,6 +53,18 @@ pub const CONCURRENT_SPLIT: Scenario = Scenario {
             check: "acknowledged-is-durable",
             trigger: &["fresh-append-acknowledged"],
         },
+        History {
+            name: "tikv-7002",
+            doc: "A store restarts while it applies a snapshot that contains a merge whose source it still had.",
+            check: "one-owner-per-key",
+            trigger: &["restarted-after-a-snapshot-took-its-sources"],
+        },
+        History {
+            name: "tikv-10533",
+            doc: "A replica without a range is destroyed where an older one was removed, whom an isolated peer still asks for votes.",
+            check: "removed-peer-never-returns",
+            trigger: &["removed-peer-asked-after-a-newcomer-went"],
+        },
     ],
     generate,
 };
@@ -64,6 +78,8 @@ fn generate(seed: u64, options: &GenerateOptions) -> Plan {
         Some("tikv-9208") => early_reads(&mut draft, &mut stream),
         Some("tikv-15035") => early_vote(&mut draft, &mut stream),
         Some("tikv-994") => slow_syncs(&mut draft, &mut stream),
+        Some("tikv-7002") => snapshot_over_sources(&mut draft, &mut stream),
+        Some("tikv-10533") => nameless_tombstone(&mut draft, &mut stream),
         _ => return free(draft, stream),
     }
     draft.company();
@@ -211,6 +227,85 @@ fn slow_syncs(draft: &mut Draft, stream: &mut Stream) {
     draft.on(wait, Action::Bounce { node, keep: Keep::Nothing, down });
 }
 
+/// A store is cut off; two regions merge without it; it needs a snapshot of what they became, and crashes when that begins.
+fn snapshot_over_sources(draft: &mut Draft, stream: &mut Stream) {
+    draft.plan.cluster.stores = 3;
+    draft.plan.cluster.regions = 2;
+    draft.plan.knobs.set(knobs::RAFT_LOG_GC_ENTRIES, stream.range(8..=32));
+    draft.plan.workload.lasting = Nanos::secs(9);
+    draft.plan.workload.rate = stream.range(40..=120);
+    let late = stream.range(1..=3);
+    let victim = Draft::store(late);
+    let (left, right) = (key_in(0), key_in(draft.plan.workload.keys - 1));
+    let others = [1 + late % 3, 1 + (late + 1) % 3].map(Draft::store);
+    for key in [&left, &right] {
+        let to = stream.pick(&others).expect("two stores").clone();
+        draft.at(Nanos::millis(100), Action::TransferLeader { key: key.clone(), to });
+    }
+    let cut = stream.range(700..=1_000);
+    let lasting = stream.range(3_000..=4_000);
+    draft.at(Nanos::millis(cut), Action::Isolate { node: victim.clone(), lasting: Some(Nanos::millis(lasting)) });
+    // Soon enough for the store that is cut off to lack little.
+    let (key, into) = if stream.ratio(1, 2) { (left, right) } else { (right, left) };
+    let merge = draft.at(Nanos::millis(cut + stream.range(10..=200)), Action::Merge { key, into: Some(into) });
+    for node in &others {
+        for wait in [1_200, 2_000] {
+            draft.after(merge, Nanos::millis(wait), Action::CompactLog { node: node.clone(), key: None });
+        }
+    }
+    let slow = format!("sleep({}ms)", stream.range(300..=600));
+    draft.at(Nanos::millis(cut + lasting - 200), point(&victim, "between-engine-and-log", slow));
+    let fields = [("by".to_owned(), FactValue::Text("snapshot".to_owned()))].into();
+    let wait = On { node: Some(victim.clone()), fields, ..on("merge-source-destroyed") };
+    let begun = draft.on(wait, Action::Note {});
+    let down = Nanos::millis(stream.range(50..=800));
+    draft.after(
+        begun,
+        Nanos::millis(stream.range(120..=250)),
+        Action::Bounce { node: victim.clone(), keep: Keep::Seeded, down },
+    );
+    draft.after(begun, Nanos::millis(1_500), point(&victim, "between-engine-and-log", "off"));
+}
+
+/// A replica is removed from a store; another one comes there, gets nothing, and is removed, too. Somebody who was cut off
+/// all the while asks the first one for its vote.
+fn nameless_tombstone(draft: &mut Draft, stream: &mut Stream) {
+    draft.plan.cluster.stores = 4;
+    draft.plan.cluster.regions = 1;
+    draft.plan.workload.lasting = Nanos::secs(9);
+    draft.plan.knobs.set(knobs::PD_REPLICAS, 4);
+    draft.plan.knobs.set(knobs::RAFT_TICK, Nanos::millis(50));
+    draft.plan.knobs.set(knobs::RAFT_LEASE, Nanos::millis(400));
+    draft.plan.knobs.set(knobs::RAFT_HIBERNATE, false);
+    draft.plan.knobs.set(knobs::RAFT_STALE_PEER_TICK, Nanos::millis(stream.range(200..=500)));
+    let mut names: Vec<u64> = (1..=4).collect();
+    stream.shuffle(&mut names);
+    let [old, leader, place, other] = names[..] else { unreachable!("four stores") };
+    let [old, leader, place, other] = [old, leader, place, other].map(Draft::store);
+    let key = key_in(0);
+    let end = |node: &Node| End::new(node.as_str());
+    draft.at(Nanos::millis(100), Action::TransferLeader { key: key.clone(), to: leader.clone() });
+    // The newcomer gets no snapshot.
+    for node in [&leader, &other] {
+        draft.at(Nanos::millis(800), point(node, "snapshot-before-generate", "sleep(6s)"));
+    }
+    let cut = Nanos::millis(stream.range(900..=1_100));
+    let lasting = Some(Nanos::secs(7));
+    let sides = Sides(vec![vec![end(&old)], vec![end(&leader), end(&other)]]);
+    draft.at(cut, Action::Partition { sides, symmetric: true, lasting });
+    let removed = draft.at(
+        Nanos(cut.0 + Nanos::millis(stream.range(20..=200)).0),
+        Action::RemovePeer { key: key.clone(), store: place.clone() },
+    );
+    // The placement driver puts another replica there, which then hears nothing more and is removed.
+    let fields = [("initialized".to_owned(), FactValue::Flag(false))].into();
+    let wait = On { node: Some(place.clone()), fields, after: Some(removed), ..on("peer-created") };
+    let sides = Sides(vec![vec![end(&place)], vec![end(&leader), end(&other)]]);
+    let lasting = Some(Nanos::secs(5));
+    let came = draft.on(wait, Action::Partition { sides, symmetric: true, lasting });
+    draft.after(came, Nanos::millis(stream.range(50..=200)), Action::RemovePeer { key, store: place });
+}
+
 /// No history on purpose: splits, moves and changes, with faults of all kinds.
 fn free(mut draft: Draft, mut stream: Stream) -> Plan {
     let stores = stores(&draft);
@@ -219,7 +314,7 @@ fn free(mut draft: Draft, mut stream: Stream) -> Plan {
         let at = Nanos::millis(stream.range(200..=last_ms));
         let node = stream.pick(&stores).expect("there are stores").clone();
         let key = key_in(stream.below(draft.plan.workload.keys));
-        let action = match stream.below(8) {
+        let action = match stream.below(10) {
             0..=2 => Action::Split { key },
             3 => {
                 let from = stream.below(draft.plan.workload.keys);
@@ -228,6 +323,7 @@ fn free(mut draft: Draft, mut stream: Stream) -> Plan {
             }
             4 | 5 => Action::TransferLeader { key, to: node },
             6 => Action::RemovePeer { key, store: node },
+            7 | 8 => Action::Merge { key, into: None },
             _ => Action::ComputeHash { key },
         };
         draft.at(at, action);

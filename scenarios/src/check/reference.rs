@@ -2,7 +2,7 @@
 //!
 //! It reads the commands themselves, by the rules that stand in `node`'s `wire::command`, and shares no code with the
 //! node's apply. It knows the digest at every recent index, so that a hash of the engine can be judged at the index it
-//! was taken, however late. A split parts the map in place.
+//! was taken, however late. A split parts the map in place, a merge joins two.
 //!
 //! A region is judged only while its content is certain: from the bootstrap of the cluster on, without gaps. One that
 //! appears from nowhere, or whose log has a hole in what the history shows, is never judged.
@@ -18,7 +18,7 @@ use bytes::Bytes;
 use node::{
     fact::Digest,
     region::{Epoch, RegionId},
-    wire::command::{Body, ChangePeers, Command, Split, Write},
+    wire::command::{Body, ChangePeers, Command, CommitMerge, Split, Write},
 };
 use prost::Message;
 use protobuf::Message as _;
@@ -71,6 +71,8 @@ struct Content {
     now: State,
     epoch: Epoch,
     safe_point: u64,
+    /// The index of the merge that the region is prepared for: it takes nothing but what undoes it.
+    prepared: Option<u64>,
     /// None until the first entry: a new region's first index is not a promise.
     applied: Option<u64>,
     /// The states after the newest entries, the last one at `applied`.
@@ -83,7 +85,17 @@ struct Content {
 impl Content {
     fn new(keys: BTreeMap<Box<[u8]>, Version>, epoch: Epoch, certain: bool) -> Content {
         let now = sum(&keys);
-        Content { keys, now, epoch, safe_point: 0, applied: None, recent: VecDeque::new(), initial: Some(now), certain }
+        Content {
+            keys,
+            now,
+            epoch,
+            safe_point: 0,
+            prepared: None,
+            applied: None,
+            recent: VecDeque::new(),
+            initial: Some(now),
+            certain,
+        }
     }
 
     /// The timestamp, when something was written.
@@ -198,6 +210,22 @@ impl Reference {
         self.complete && !self.regions.is_empty()
     }
 
+    /// Joins the content of a source to its target's. False when the source's is not known as of its merge.
+    fn join(&mut self, target: RegionId, merge: &CommitMerge) -> bool {
+        let Some(source) = self.regions.get_mut(&merge.source.id) else { return false };
+        if !source.certain || source.applied.is_none_or(|applied| applied < merge.commit) {
+            return false;
+        }
+        // The source keeps what it knows of its past; its keys belong to the target now.
+        let (keys, now, safe_point) = (std::mem::take(&mut source.keys), source.now, source.safe_point);
+        let Some(content) = self.regions.get_mut(&target) else { return false };
+        content.keys.extend(keys);
+        content.now = State { digest: content.now.digest + now.digest, keys: content.now.keys + now.keys };
+        content.safe_point = content.safe_point.max(safe_point);
+        content.epoch.version = content.epoch.version.max(merge.source.epoch.version) + 1;
+        true
+    }
+
     /// Takes a committed entry, once: repetitions by other replicas, or after a restart, have no effect.
     pub fn apply(&mut self, region: RegionId, index: u64, term: u64, kind: &str, data: &Bytes) {
         let content = self
@@ -219,7 +247,12 @@ impl Reference {
             return;
         }
         let mut effect = Effect::default();
-        if !interpret(content, kind, data, &mut effect) {
+        let mut read = interpret(content, index, kind, data, &mut effect);
+        if let Some(merge) = &effect.merge {
+            read &= self.join(region, merge);
+        }
+        let content = self.regions.get_mut(&region).expect("it was just there");
+        if !read {
             content.certain = false;
             self.complete = false;
         }
@@ -247,14 +280,25 @@ impl Reference {
 struct Effect {
     timestamp: Option<u64>,
     children: Vec<(RegionId, Content)>,
+    merge: Option<CommitMerge>,
 }
 
 /// Applies one entry. False when it cannot be read, or cannot follow from the state known here.
-fn interpret(content: &mut Content, kind: &str, data: &Bytes, effect: &mut Effect) -> bool {
+fn interpret(content: &mut Content, index: u64, kind: &str, data: &Bytes, effect: &mut Effect) -> bool {
     match kind {
         "normal" if !data.is_empty() => {
             let Ok(command) = Command::decode(data.clone()) else { return false };
             if command.epoch.version != content.epoch.version {
+                return true;
+            }
+            if let Some(commit) = content.prepared {
+                if let Some(Body::RollbackMerge(rollback)) = command.body
+                    && command.epoch == content.epoch
+                    && rollback.commit == commit
+                {
+                    content.prepared = None;
+                    content.epoch.version += 1;
+                }
                 return true;
             }
             match command.body {
@@ -265,6 +309,11 @@ fn interpret(content: &mut Content, kind: &str, data: &Bytes, effect: &mut Effec
                     }
                     effect.children = content.split(&split);
                 }
+                Some(Body::PrepareMerge(_)) if command.epoch == content.epoch => {
+                    content.prepared = Some(index);
+                    content.epoch = Epoch { conf_ver: content.epoch.conf_ver + 1, version: content.epoch.version + 1 };
+                }
+                Some(Body::CommitMerge(merge)) if command.epoch == content.epoch => effect.merge = Some(merge),
                 Some(Body::Collect(collect)) if command.epoch.conf_ver == content.epoch.conf_ver => {
                     content.safe_point = content.safe_point.max(collect.safe_point);
                 }
@@ -290,6 +339,7 @@ fn change_peers(content: &mut Content, data: &Bytes) -> bool {
     let Ok(command) = Command::decode(&change.context[..]) else { return false };
     if let Some(Body::ChangePeers(ChangePeers { changes })) = &command.body
         && command.epoch == content.epoch
+        && content.prepared.is_none()
     {
         content.epoch.conf_ver += (changes.len() as u64).max(1);
     }

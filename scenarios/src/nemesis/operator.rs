@@ -38,6 +38,13 @@ pub enum Order {
         /// The first keys of the right halves.
         keys: Vec<Bytes>,
     },
+    /// Merges a key's region into a neighbour.
+    Merge {
+        /// The key.
+        key: Bytes,
+        /// A key of the neighbour.
+        into: Option<Bytes>,
+    },
     /// Moves leadership of a key's region to the store that a process is.
     Transfer {
         /// The key.
@@ -113,6 +120,7 @@ pub(super) fn order(action: &Action) -> Option<Order> {
     Some(match action {
         Action::Split { key: at } => Order::Split { keys: vec![key(at)] },
         Action::BatchSplit { keys } => Order::Split { keys: keys.0.iter().map(key).collect() },
+        Action::Merge { key: of, into } => Order::Merge { key: key(of), into: into.as_ref().map(key) },
         Action::TransferLeader { key: of, to } => Order::Transfer { key: key(of), to: name(to) },
         Action::AddPeer { key: of, store, learner } => {
             Order::AddPeer { key: key(of), store: name(store), learner: *learner }
@@ -192,6 +200,7 @@ impl Operator {
         let said = |error: Error| error.to_string();
         match order {
             Order::Split { keys } => self.client.split(keys).await.map(drop).map_err(said),
+            Order::Merge { key, into } => self.client.merge(&key, into.as_ref()).await.map(drop).map_err(said),
             Order::Transfer { key, to } => {
                 let store = self.store(&to)?;
                 self.client.transfer_to_store(&key, store).await.map(drop).map_err(said)

@@ -321,6 +321,14 @@ actions! {
         keys "keys": Keys,
     }
 
+    /// Asks the leader of the region that holds the key to merge it into a neighbour.
+    Merge "merge", r#"{ at = "5s", do = "merge", key = "k0042" }"# {
+        /// A key of the region.
+        key "key": Key,
+        /// A key of the neighbour; without it, the one on the right, or on the left of the last region.
+        into "into": Option<Key> = None,
+    }
+
     /// Moves the leadership of a region.
     TransferLeader "transfer-leader", r#"{ at = "5s", do = "transfer-leader", key = "k0042", to = "store-2" }"# {
         /// A key of the region.

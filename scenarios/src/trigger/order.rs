@@ -2,12 +2,12 @@
 //!
 //! One row of the table each. An order is a small machine over events; it keeps no more than it needs to see the next.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use node::{
     fact::Fact,
     raftlog::fact as raftlog,
-    region::RegionId,
+    region::{PeerId, RegionId},
     store::fact::{raft, region, snapshot},
 };
 
@@ -55,6 +55,16 @@ pub const ORDERS: &[OrderEntry] = &[
         name: "fresh-append-acknowledged",
         doc: "An append was acknowledged that had been written since the store started.",
         make: || Box::new(FreshAppend::default()),
+    },
+    OrderEntry {
+        name: "restarted-after-a-snapshot-took-its-sources",
+        doc: "A store came back whose engine is applying a snapshot that contains a merge, and whose source it had when that began.",
+        make: || Box::new(SnapshotTookSources::default()),
+    },
+    OrderEntry {
+        name: "removed-peer-asked-after-a-newcomer-went",
+        doc: "A removed peer was written to on a store where a later peer of its region had come and gone without a range.",
+        make: || Box::new(NewcomerWent::default()),
     },
 ];
 
@@ -179,6 +189,72 @@ impl Order for FreshAppend {
             Body::Node(Fact::Raft(raft::Fact::Acknowledged { region, index, .. })) => {
                 self.written.get(&(event.node, *region)).is_some_and(|last| index <= last)
             }
+            _ => false,
+        }
+    }
+}
+
+/// Targets of snapshots that took sources with them, by node, until they are applied.
+#[derive(Default)]
+struct SnapshotTookSources {
+    begun: BTreeSet<(NodeId, RegionId)>,
+    restarted: BTreeSet<(NodeId, RegionId)>,
+}
+
+impl Order for SnapshotTookSources {
+    fn on(&mut self, event: &Event) -> bool {
+        match &event.body {
+            Body::Node(Fact::Region(region::Fact::SourceDestroyed { target, by, .. })) if by.as_str() == "snapshot" => {
+                self.begun.insert((event.node, *target));
+                false
+            }
+            Body::Node(Fact::Snapshot(snapshot::Fact::Applied { region, .. })) => {
+                self.begun.remove(&(event.node, *region));
+                false
+            }
+            Body::Room(RoomEvent::ProcessExited { .. }) => {
+                let here = self.begun.iter().filter(|(node, _)| *node == event.node);
+                self.restarted = here.copied().collect();
+                self.begun.retain(|(node, _)| *node != event.node);
+                false
+            }
+            Body::Node(Fact::Region(region::Fact::StateRecovered { region, state, .. })) => {
+                state.as_str() == "applying" && self.restarted.contains(&(event.node, region.id))
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Peers without a range, and the newest of those that have gone, by node and region.
+#[derive(Default)]
+struct NewcomerWent {
+    newcomers: BTreeMap<(NodeId, RegionId), PeerId>,
+    gone: BTreeMap<(NodeId, RegionId), PeerId>,
+}
+
+impl Order for NewcomerWent {
+    fn on(&mut self, event: &Event) -> bool {
+        let older =
+            |gone: &BTreeMap<_, PeerId>, region, peer| gone.get(&(event.node, region)).is_some_and(|gone| peer < *gone);
+        match &event.body {
+            Body::Node(Fact::Raft(raft::Fact::PeerCreated { region, peer, initialized: false })) => {
+                let returns = older(&self.gone, *region, *peer);
+                self.newcomers.insert((event.node, *region), *peer);
+                returns
+            }
+            Body::Node(Fact::Region(region::Fact::Changed { region, .. })) => {
+                self.newcomers.remove(&(event.node, region.id));
+                false
+            }
+            Body::Node(Fact::Raft(raft::Fact::PeerDestroyed { region, peer, .. })) => {
+                if self.newcomers.get(&(event.node, *region)) == Some(peer) {
+                    self.newcomers.remove(&(event.node, *region));
+                    self.gone.insert((event.node, *region), *peer);
+                }
+                false
+            }
+            Body::Node(Fact::Raft(raft::Fact::StaleMessage { region, to, .. })) => older(&self.gone, *region, *to),
             _ => false,
         }
     }

@@ -64,10 +64,9 @@ impl Apply {
                     self.shared.safe_points.set(&range, collect.safe_point);
                 }
             }
-            Body::PrepareMerge(_) | Body::CommitMerge(_) | Body::RollbackMerge(_) => {
-                return refusal(Reason::Invalid, "no leader of this release proposes a merge");
-            }
-            Body::Write(_) | Body::ChangePeers(_) => {
+            Body::PrepareMerge(prepare) => return self.prepare_merge(region, index, prepare),
+            Body::RollbackMerge(rollback) => return self.rollback_merge(region, index, rollback),
+            Body::Write(_) | Body::ChangePeers(_) | Body::CommitMerge(_) => {
                 return refusal(Reason::Invalid, "this is no admin command of a normal entry");
             }
         }
@@ -84,7 +83,7 @@ impl Apply {
         self.shared.safe_points.remove(&delegate.region);
         delegate.region = parent.clone();
         self.shared.safe_points.set(&parent, state.safe_point);
-        self.put_region(&parent, me, Stage::Normal);
+        self.put_region(&parent, me, Stage::Normal, None);
         let initial = ApplyState { safe_point: state.safe_point, newest: state.newest, ..ApplyState::initial() };
         let mut made = Vec::with_capacity(children.len());
         for child in &children {
@@ -95,13 +94,14 @@ impl Apply {
                 continue;
             }
             let child = Arc::new(child.clone());
-            self.put_region(&child, peer, Stage::Normal);
+            self.put_region(&child, peer, Stage::Normal, None);
             let key = crate::key::apply_state(child.id);
             self.batch.put(crate::engine::Family::Raft, key, crate::store::state::encode(&initial));
             let delegate = super::Delegate {
                 region: child.clone(),
                 peer,
                 state: initial,
+                merges: crate::store::state::Merges::default(),
                 removed: false,
                 bytes: 0,
                 keys: 0,
@@ -137,6 +137,9 @@ impl Apply {
             }
             _ => (Vec::new(), membership::is_joint(&delegate.region)),
         };
+        if delegate.merges.prepared.is_some() {
+            return refusal(Reason::Merging, "the region is prepared for a merge");
+        }
         if !fits {
             let peer = delegate.peer.id;
             self.shared.env.state(raft::Fact::Refused { region, peer, reason: "stale-command".into() });
@@ -153,7 +156,7 @@ impl Apply {
         let me = delegate.peer;
         events.push(Event::ConfChanged { index, change, region: (*after).clone() });
         let stage = if removed { Stage::Tombstone } else { Stage::Normal };
-        self.put_region(&after, me, stage);
+        self.put_region(&after, me, stage, None);
         self.sync = true;
         done(vec![(*after).clone()])
     }

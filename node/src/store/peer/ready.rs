@@ -28,7 +28,7 @@ use crate::{
         peer::membership,
         raft_client::Outgoing,
         service::{Read, not_leader},
-        state::{ApplyState, RegionState, SnapshotData, SnapshotRaftState, Stage, encode},
+        state::{ApplyState, Merges, RegionState, SnapshotData, SnapshotRaftState, Stage, encode},
         turn::{Turn, Wish},
     },
     wire::peer::Say,
@@ -51,8 +51,9 @@ impl Peer {
         }
         self.propose_gathered(turn);
         self.begin_round(turn);
+        self.append_what_merge_brought(turn);
         while self.applying.is_none() && self.raw.has_ready() {
-            if self.has_snapshot_waiting() && !self.is_drained() {
+            if self.has_snapshot_waiting() && !(self.is_drained() && self.takes.is_empty()) {
                 break;
             }
             let ready = self.raw.ready();
@@ -162,6 +163,9 @@ impl Peer {
         }
         if role == StateRole::Leader && (self.role != StateRole::Leader || term != self.role_term) {
             self.lease.reset(turn.env.now());
+            if self.merging.is_some() {
+                self.lease.suspend(turn.env.now());
+            }
             let first = ready.entries().iter().find(|entry| entry.term == term);
             let last_index = first.map_or(self.raw.raft.raft_log.last_index(), |entry| entry.index - 1);
             let last_term = self.raw.raft.raft_log.term(last_index).unwrap_or(0);
@@ -249,6 +253,9 @@ impl Peer {
         let (before, region) = (self.region.clone(), Arc::new(data.region));
         let (id, me) = (region.id, region.peer(self.me.id).copied().unwrap_or(self.me));
         let stage = Stage::Applying;
+        let sources = data.sources.unwrap_or_default();
+        turn.log.engine.put(Family::Raft, key::merge_sources(id), encode(&sources));
+        self.set_merges(&Merges { prepared: None, sources: Arc::new(sources) });
         let stored = RegionState { region: (*region).clone(), peer: me, stage: stage as i32, index, term, merge: None };
         let raft = SnapshotRaftState { term: hard.term, vote: hard.vote, commit: hard.commit, snapshot_term: term };
         turn.log.engine.put(Family::Raft, key::region_state(id), encode(&stored));

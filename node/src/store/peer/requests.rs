@@ -61,7 +61,9 @@ impl Peer {
             Some(Ask::TransferLeader(transfer)) => self.transfer(turn, transfer.to, answer),
             Some(Ask::ComputeHash(_)) => self.admin(turn, "compute-hash", Body::ComputeHash(ComputeHash {}), answer),
             Some(Ask::CompactLog(_)) => self.compact_log(turn, answer),
-            Some(Ask::Merge(_)) => answer.refuse(Reason::Invalid, "this release merges no regions"),
+            Some(Ask::Merge(into)) => {
+                turn.wishes.push(Wish::AskMerge(self.region.id, self.me.id, into.target, answer));
+            }
         }
     }
 
@@ -78,6 +80,10 @@ impl Peer {
         if by != Some(ReadBy::Replica) && !self.is_leader() {
             self.refused(turn, "not-leader");
             return Err(not_leader(self.leader()));
+        }
+        if self.merging.is_some() {
+            self.refused(turn, "merging");
+            return Err(refusal(Reason::Merging, format!("region {} is about to merge", self.region.id)));
         }
         let (known, asked) = (self.region.epoch, request.epoch);
         let fits = match &request.ask {
@@ -181,7 +187,10 @@ impl Peer {
     }
 
     /// Proposes an admin command that has no further conditions.
-    fn admin(&mut self, turn: &mut Turn, kind: &'static str, body: Body, answer: Answer) {
+    pub(super) fn admin(&mut self, turn: &mut Turn, kind: &'static str, body: Body, answer: Answer) {
+        if self.merging.is_some() && !matches!(body, Body::RollbackMerge(_)) {
+            return answer.refuse(Reason::Merging, "the region is prepared for a merge");
+        }
         if self.admin.is_some() || self.raw.raft.has_pending_conf() {
             return answer.refuse(Reason::AdminUnderWay, "another admin command is under way");
         }
@@ -269,6 +278,9 @@ impl Peer {
     pub fn change_peers(&mut self, turn: &mut Turn, changes: &[PeerChange], answer: Answer) {
         if self.admin.is_some() || self.raw.raft.has_pending_conf() {
             return answer.refuse(Reason::AdminUnderWay, "another admin command is under way");
+        }
+        if self.merging.is_some() {
+            return answer.refuse(Reason::Merging, "the region is prepared for a merge");
         }
         if let Err(why) = membership::check(&self.region, self.me.id, changes) {
             return answer.refuse(Reason::Invalid, why);

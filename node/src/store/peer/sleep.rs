@@ -83,6 +83,8 @@ impl Peer {
             && self.proposals.is_empty()
             && self.gathered.is_empty()
             && self.admin.is_none()
+            && self.merging.is_none()
+            && self.catching_up.is_none()
             && self.reads.is_idle()
             && self.applying.is_none()
             && self.generating.is_none()

@@ -50,7 +50,8 @@ impl Peer {
             Some(Say::Sleep(sleep)) => self.on_sleep(turn, message.from, sleep),
             Some(Say::Asleep(sleep)) => self.on_asleep(turn, message.from, sleep),
             Some(Say::Ask(_)) => self.wake(turn, "message"),
-            Some(Say::WantRollback(_) | Say::Merged(_)) => {}
+            Some(Say::WantRollback(want)) => self.on_want_rollback(turn, message.from, want),
+            Some(Say::Merged(merged)) => turn.wishes.push(Wish::Merged(self.id(), self.me.id, merged.target)),
             None => {}
         }
     }
@@ -78,6 +79,7 @@ impl Peer {
             self.strangers.insert(from.id, from);
         }
         self.silent.remove(&from.id);
+        self.heard = turn.now;
         let kind = message.get_msg_type();
         match kind {
             MessageType::MsgRequestVote | MessageType::MsgRequestPreVote => {

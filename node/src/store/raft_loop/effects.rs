@@ -23,7 +23,7 @@ use crate::{
         region_worker::{self, Generate},
         service::Served,
         snapshot::{self, ATTEMPTS_MAX},
-        state::{RegionState, SnapshotData, Stage, encode},
+        state::{Merges, RegionState, SnapshotData, Stage, encode},
         turn::Wish,
     },
     wire::{
@@ -91,6 +91,13 @@ impl RaftLoop {
                 Wish::Destroy(region, peer, reason) => {
                     if self.peers.get(&region).is_some_and(|known| known.me.id == peer) {
                         self.destroy(region, reason);
+                    }
+                }
+                Wish::AskMerge(source, peer, target, answer) => self.ask_merge(source, peer, target, answer),
+                Wish::CheckMerge(source) => self.check_merge(source),
+                Wish::Merged(region, peer, target) => {
+                    if self.peers.get(&region).is_some_and(|known| known.me.id == peer) {
+                        self.on_merged_word(region, target);
                     }
                 }
                 Wish::Report(region) => self.report(region),
@@ -259,7 +266,12 @@ struct Attempt {
 fn try_generate(attempt: Attempt) -> Task {
     let (region, peer) = (attempt.region, attempt.peer);
     let then = move |taken: Taken| {
-        let Taken { region, state, snapshot } = taken;
+        let Taken { region, state, merges, snapshot } = taken;
+        if merges.prepared.is_some() {
+            // Every peer has the log from where the region was prepared; what becomes of it is not decided.
+            let (region, peer) = (attempt.region, attempt.peer);
+            return attempt.mailbox.send(Mail::Generated { region, peer, snapshot: None });
+        }
         let (reply, built) = oneshot::channel();
         let task = Generate {
             region: (*region).clone(),
@@ -276,7 +288,7 @@ fn try_generate(attempt: Attempt) -> Task {
         env.spawn("build-snapshot", async move {
             let done = |snapshot| Mail::Generated { region: attempt.region, peer: attempt.peer, snapshot };
             match built.await {
-                Ok(Ok(_)) => attempt.mailbox.send(done(Some(raft_snapshot(&region, &state)))),
+                Ok(Ok(_)) => attempt.mailbox.send(done(Some(raft_snapshot(&region, &state, &merges)))),
                 Ok(Err(_)) if attempt.number < ATTEMPTS_MAX => {
                     attempt.env.sleep(BUILD_PAUSE).await;
                     let apply = attempt.apply.clone();
@@ -291,13 +303,14 @@ fn try_generate(attempt: Attempt) -> Task {
     Task::Snapshot { region, peer, then: Box::new(then) }
 }
 
-fn raft_snapshot(region: &Region, state: &crate::store::state::ApplyState) -> Snapshot {
+fn raft_snapshot(region: &Region, state: &crate::store::state::ApplyState, merges: &Merges) -> Snapshot {
     let mut metadata = SnapshotMetadata::default();
     (metadata.index, metadata.term) = (state.applied_index, state.applied_term);
     metadata.set_conf_state(membership::conf_state(region));
     let mut snapshot = Snapshot::default();
     snapshot.set_metadata(metadata);
-    let data = SnapshotData { region: region.clone(), safe_point: state.safe_point, newest: state.newest };
+    let sources = Some((*merges.sources).clone()).filter(|sources| !sources.all.is_empty());
+    let data = SnapshotData { region: region.clone(), safe_point: state.safe_point, newest: state.newest, sources };
     snapshot.data = encode(&data);
     snapshot
 }

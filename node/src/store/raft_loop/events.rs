@@ -38,11 +38,9 @@ impl RaftLoop {
                 }
                 Event::ConfChanged { index, change, region } => self.on_conf_changed(id, index, &change, region),
                 Event::Split { index, parent, children, state } => self.on_split(id, index, parent, children, state),
-                Event::PrepareMerge { region, .. }
-                | Event::RollbackMerge { region, .. }
-                | Event::CommitMerge { region, .. } => {
-                    peer.set_region(Arc::new(region));
-                }
+                Event::PrepareMerge { index, region, merge } => self.on_prepared(id, index, region, merge),
+                Event::RollbackMerge { index, region } => self.on_rolled_back(id, index, region),
+                Event::CommitMerge { index, region, source, peer } => self.on_merged(id, index, region, &source, peer),
                 Event::Hashed { index, digest } => peer.verify_hash(&mut self.turn, index, digest.0),
             }
         }
@@ -173,7 +171,11 @@ impl RaftLoop {
                 let request = Request { region: id, epoch: peer.region.epoch, store: self.turn.store, ask };
                 peer.on_request(&mut self.turn, request, Answer::nobody());
             }
-            Some(Step::Merge(_)) | None => {}
+            Some(Step::Merge(into)) => {
+                let me = peer.me.id;
+                self.ask_merge(id, me, into.target.id, Answer::nobody());
+            }
+            None => {}
         }
     }
 

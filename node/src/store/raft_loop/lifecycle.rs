@@ -7,9 +7,10 @@
 use std::sync::Arc;
 
 use ::raft::eraftpb::{ConfState, HardState, Message, MessageType};
+use failpoints::defect;
 use protobuf::Message as _;
 
-use super::{RaftLoop, key_of};
+use super::{RaftLoop, Tomb, key_of};
 use crate::{
     engine::Family,
     key,
@@ -18,8 +19,7 @@ use crate::{
         apply::Task,
         fact::{raft, region},
         peer::{Peer, log::Log, membership},
-        region_worker,
-        state::{ApplyState, INIT_INDEX, INIT_TERM, RegionState, Stage, encode},
+        state::{ApplyState, INIT_INDEX, INIT_TERM, MergeState, Merges, RegionState, Sources, Stage, encode},
         turn::Wish,
     },
     wire::peer::{PeerMessage, Say},
@@ -33,12 +33,14 @@ pub struct Found {
     pub apply: ApplyState,
     /// Its log.
     pub log: Log,
+    /// Whom the region has taken in.
+    pub sources: Sources,
 }
 
 impl RaftLoop {
     /// Takes in a peer that was read back.
     pub fn recover(&mut self, found: Found) {
-        let Found { state, apply, log } = found;
+        let Found { state, apply, log, sources } = found;
         let region = Arc::new(state.region);
         let (id, me) = (region.id, state.peer);
         let hard = raft::Fact::PeerRecovered {
@@ -55,11 +57,14 @@ impl RaftLoop {
         };
         self.turn.env.state(hard);
         let mut peer = Peer::new(&self.turn, region.clone(), me, log, apply, true);
+        let prepared = state.merge.filter(|_| state.stage == Stage::Merging as i32).map(Arc::new);
+        peer.set_merges(&Merges { prepared, sources: Arc::new(sources) });
         let applying = state.stage == Stage::Applying as i32;
         if applying {
             peer.resume_applying(state.index, state.term);
         } else if region.is_initialized() {
-            self.turn.apply.push(Task::Register { region: region.clone(), peer: me, state: apply });
+            let merges = peer.merges();
+            self.turn.apply.push(Task::Register { region: region.clone(), peer: me, state: apply, merges });
         }
         self.insert(peer, "recover", apply.applied_index);
         if applying {
@@ -89,7 +94,8 @@ impl RaftLoop {
         let region = Arc::new(region);
         let mut peer = Peer::new(&self.turn, region.clone(), me, log, ApplyState::initial(), false);
         peer.campaign();
-        self.turn.apply.push(Task::Register { region, peer: me, state: ApplyState::initial() });
+        let (state, merges) = (ApplyState::initial(), Merges::default());
+        self.turn.apply.push(Task::Register { region, peer: me, state, merges });
         self.insert(peer, "create", INIT_INDEX);
     }
 
@@ -132,6 +138,7 @@ impl RaftLoop {
                 from_store: message.from.store,
                 to: message.to.id,
             });
+            self.tell_merged(message);
             return false;
         }
         let Some(Say::Raft(bytes)) = &message.say else { return false };
@@ -151,15 +158,15 @@ impl RaftLoop {
         let log = Log::new(HardState::default(), ConfState::default(), (0, 0));
         let mut peer = Peer::new(&self.turn, Arc::new(region), message.to, log, ApplyState::default(), false);
         peer.born = message.epoch;
-        self.put_state(key::newcomer(id), &peer, Stage::Normal);
+        self.put_state(key::newcomer(id), &peer, Stage::Normal, None);
         self.insert(peer, "create", 0);
         true
     }
 
     /// Writes a peer's state with the next write of the log.
-    fn put_state(&mut self, key: bytes::Bytes, peer: &Peer, stage: Stage) {
+    pub(super) fn put_state(&mut self, key: bytes::Bytes, peer: &Peer, stage: Stage, merge: Option<MergeState>) {
         let region = (*peer.region).clone();
-        let state = RegionState { region, peer: peer.me, stage: stage as i32, index: 0, term: 0, merge: None };
+        let state = RegionState { region, peer: peer.me, stage: stage as i32, index: 0, term: 0, merge };
         self.turn.log.engine.put(Family::Raft, key, encode(&state));
         self.turn.log.sync = true;
         let (region, state) = (peer.region.clone(), stage.name().into());
@@ -177,7 +184,7 @@ impl RaftLoop {
             self.turn.env.state(raft::Fact::MailLeftBehind { region: id, peer: me, count });
         }
         // The mailbox goes with the peer. The defect lets it be drained.
-        if !old.inbox.is_empty() && failpoints::defect!(self.turn.env.points, crate::defects::TIKV_17469) {
+        if !old.inbox.is_empty() && defect!(self.turn.env.points, crate::defects::TIKV_17469) {
             self.ghosts.push(old);
         }
         Some(hard)
@@ -205,6 +212,7 @@ impl RaftLoop {
 
     /// A snapshot replaces a peer's region.
     pub(super) fn replace_by_snapshot(&mut self, before: &Arc<Region>, after: &Arc<Region>, me: PeerId, index: u64) {
+        self.bury_sources(after);
         if before.is_initialized() {
             self.remove_range(before);
             self.insert_range(after);
@@ -212,8 +220,7 @@ impl RaftLoop {
             self.turn.env.state(region::Fact::Changed { region, peer: me, reason, index });
             // What the range loses belongs to no peer here until another snapshot brings it.
             for (start, end) in lost(before, after) {
-                let task = region_worker::Destroy { region: before.id, start, end, reply: None };
-                self.reach.worker.ask(region_worker::Task::Destroy(task));
+                self.clean(before.id, start, end);
             }
         } else {
             self.appear(after, me, "snapshot", index);
@@ -229,8 +236,8 @@ impl RaftLoop {
     pub(super) fn on_snapshot_applied(&mut self, id: RegionId) {
         let peer = self.peers.get_mut(&id).expect("the caller has just found it");
         let Some(state) = peer.on_snapshot_applied() else { return };
-        let (region, me) = (peer.region.clone(), peer.me);
-        self.turn.apply.push(Task::Register { region, peer: me, state });
+        let (region, me, merges) = (peer.region.clone(), peer.me, peer.merges());
+        self.turn.apply.push(Task::Register { region, peer: me, state, merges });
         self.turn.apply.push(Task::Hash { region: id, peer: me.id, why: "snapshot" });
         self.reach.snapshots.set_durable_applying(id, None);
         self.look(id);
@@ -262,34 +269,48 @@ impl RaftLoop {
 
     /// Apply has let a peer go: its tombstone is written, then its range is cleaned.
     pub(super) fn bury(&mut self, id: RegionId) {
-        let Some(peer) = self.peers.remove(&id) else { return };
+        let Some(mut peer) = self.peers.remove(&id) else { return };
         self.arriving.remove(&id);
         let reason = peer.closing.unwrap_or("removed");
-        self.put_state(key::region_state(id), &peer, Stage::Tombstone);
+        let target = peer.taken.as_ref().map(|taken| taken.target.clone());
+        let merged = target.map(|target| MergeState { target, min_index: 0, commit: 0 });
+        let (me, had_range) = (peer.me, peer.region.is_initialized());
+        // The tombstone names the peer, also one without a range. The defect writes an empty one over what was known.
+        if defect!(self.turn.env.points, crate::defects::TIKV_10533, !had_range) {
+            self.reach.registry.lock().gone.remove(&id);
+            peer.me = Id::default();
+        }
+        let earlier = self.tombs.remove(&id).filter(|_| !had_range);
+        let epoch = earlier.as_ref().map_or(peer.region.epoch, |tomb| tomb.epoch);
+        let merged = merged.or(earlier.and_then(|tomb| tomb.merged));
+        self.put_state(key::region_state(id), &peer, Stage::Tombstone, merged.clone());
+        peer.me = me;
+        if let Some(merged) = merged.as_ref().filter(|_| had_range) {
+            let (region, target, by) = (id, merged.target.id, "stale".into());
+            self.turn.env.state(region::Fact::SourceDestroyed { region, peer: peer.me.id, target, by });
+        }
+        self.tombs.insert(id, Tomb { epoch, merged });
+        self.turn.log.engine.delete(Family::Raft, key::merge_sources(id));
         self.turn.log.engine.delete(Family::Raft, key::apply_state(id));
         self.turn.log.engine.delete(Family::Raft, key::snapshot_raft_state(id));
         self.turn.log.log.clear(id, peer.me.id);
         self.reach.registry.lock().peers.remove(&id);
         self.reach.snapshots.set_durable_applying(id, None);
-        if peer.region.is_initialized() {
+        if had_range {
             self.initialized -= 1;
             self.maps_changed = true;
             self.turn.env.state(region::Fact::RegionRemoved { region: id, peer: peer.me.id });
             self.remove_range(&peer.region);
             let (start, end) = (peer.region.start.clone(), peer.region.end.clone());
-            let (durable, done) = tokio::sync::oneshot::channel();
-            self.turn.log.done.push(durable);
-            let worker = self.reach.worker.clone();
-            let task = region_worker::Destroy { region: id, start, end, reply: None };
             // The tombstone is durable before the data goes, so that a crash leaves no peer without its data.
-            self.turn.env.spawn("destroy", async move {
-                if done.await.is_ok() {
-                    worker.ask(region_worker::Task::Destroy(task));
-                }
-            });
+            self.clean(id, start, end);
+            self.wake_neighbours(&peer.region);
         }
         self.turn.env.state(raft::Fact::PeerDestroyed { region: id, peer: peer.me.id, reason: reason.into() });
         self.look(id);
+        for source in self.waiting_for(id) {
+            self.bury(source);
+        }
     }
 
     /// What the placement driver knows of a region whose peer misses its leader.
@@ -336,7 +357,7 @@ fn initial_hard_state(replaced: Option<HardState>) -> HardState {
 }
 
 /// The ranges that `before` holds and `after` does not.
-fn lost(before: &Region, after: &Region) -> Vec<(bytes::Bytes, bytes::Bytes)> {
+pub(super) fn lost(before: &Region, after: &Region) -> Vec<(bytes::Bytes, bytes::Bytes)> {
     if !before.overlaps(after) {
         return vec![(before.start.clone(), before.end.clone())];
     }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::RaftLoop;
 use crate::{
-    region::Region,
+    region::{Region, RegionId},
     store::{fact::region, peer::Peer},
 };
 
@@ -22,21 +22,27 @@ pub(super) fn end_of(region: &Region) -> End {
 }
 
 impl RaftLoop {
-    /// Whether another region's range on this store, or one that is arriving, shares a key with this one.
-    pub(super) fn overlaps(&self, region: &Region) -> bool {
+    /// The other regions on this store whose ranges share a key with this one.
+    pub(super) fn overlapping(&self, region: &Region) -> Vec<RegionId> {
+        let mut found = Vec::new();
         let from = (Bound::Excluded(End::Key(region.start.clone())), Bound::Unbounded);
         for (_, id) in self.ranges.range(from) {
             if let Some(peer) = self.peers.get(id)
                 && *id != region.id
             {
                 if peer.region.overlaps(region) {
-                    return true;
+                    found.push(*id);
                 }
                 if end_of(region) <= End::Key(peer.region.start.clone()) {
                     break;
                 }
             }
         }
+        found
+    }
+
+    /// Whether a range that is arriving shares a key with this one.
+    pub(super) fn meets_arriving(&self, region: &Region) -> bool {
         self.arriving.iter().any(|(id, other)| {
             let waiting = self.peers.get(id).is_some_and(Peer::has_snapshot_waiting);
             waiting && *id != region.id && other.overlaps(region)

@@ -439,7 +439,7 @@ fn the_worker_counts_failures_and_gives_up_in_the_end() {
         assert_eq!(room.facts.count("content-hashed"), 1);
         let (reply, result) = tokio::sync::oneshot::channel();
         let Region { id, start, end, .. } = region();
-        worker.ask(Task::Destroy(Destroy { region: id, start, end, reply: Some(reply) }));
+        worker.ask(Task::Destroy(Destroy { region: id, start, end, after: None, reply: Some(reply) }));
         result.await.unwrap().unwrap();
         assert_eq!(hash(&store.snapshot(), &region()).await.unwrap().keys, 0);
         assert!(store.get(Family::Write, &key::version_key(b"z-outside", 1)).await.unwrap().is_some());

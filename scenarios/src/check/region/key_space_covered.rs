@@ -1,12 +1,15 @@
 //! The regions cover the key space, and no two of them overlap at one version.
 //!
 //! A version of a range belongs to one region: a split gives the parent and its children the next one, so regions that
-//! share a key never share a version. When the run is at rest or has converged, the newest ranges of all regions follow
+//! share a key never share a version. A merge gives its target a version above both. When the run is at rest or has converged, the newest ranges of all regions follow
 //! each other without a hole from the first key to the last. In between, a child that nobody has stated yet is no hole.
 //!
 //! Source: TiKV's `RegionEpoch`.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use node::{
@@ -36,6 +39,7 @@ pub const KEY_SPACE_COVERED: Entry = Entry {
 struct KeySpaceCovered {
     versions: BTreeMap<u64, BTreeMap<RegionId, Arc<Region>>>,
     newest: BTreeMap<RegionId, Arc<Region>>,
+    merged: BTreeSet<RegionId>,
     judged: u64,
 }
 
@@ -60,7 +64,8 @@ impl KeySpaceCovered {
 
     fn covered(&mut self) -> Judged {
         self.judged += 1;
-        let mut regions: Vec<&Arc<Region>> = self.newest.values().collect();
+        let mut regions: Vec<&Arc<Region>> =
+            self.newest.values().filter(|region| !self.merged.contains(&region.id)).collect();
         regions.sort_by(|a, b| a.start.cmp(&b.start));
         let mut covered = Bytes::new();
         for (position, region) in regions.iter().enumerate() {
@@ -86,6 +91,10 @@ impl KeySpaceCovered {
 impl Check for KeySpaceCovered {
     fn on(&mut self, event: &Event, known: &Known) -> Judged {
         match &event.body {
+            Body::Node(Fact::Region(region::Fact::MergeCommitted { source, .. })) => {
+                self.merged.insert(*source);
+                Ok(())
+            }
             Body::Node(Fact::Region(
                 region::Fact::Changed { region, .. } | region::Fact::StateRecovered { region, .. },
             )) => self.learn(region),
