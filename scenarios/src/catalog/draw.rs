@@ -247,6 +247,10 @@ fn pace(stream: &mut Stream) -> Knobs {
     if stream.ratio(1, 3) {
         knobs.set(knobs::RAFT_LOG_GC_ENTRIES, stream.range(8..=128));
     }
+    // Few plans write so much that the default is ever full.
+    if !knobs.iter().any(|(name, _)| name == knobs::ENGINE_MEMTABLE.name()) && stream.ratio(2, 3) {
+        knobs.set(knobs::ENGINE_MEMTABLE, crate::plan::Size::kib(64));
+    }
     knobs
 }
 
