@@ -75,10 +75,11 @@ impl Core {
             return;
         }
         let mut step = Step { number: 0, true_ns: self.agenda.now_ns(), process, incarnation, event };
-        self.tracer.push(&mut step);
+        self.tracer.number(&mut step);
         for observer in &self.observers {
             observer.observe(&step);
         }
+        self.tracer.keep(step);
     }
 
     pub(crate) fn incarnation_of(&self, process: ProcessId) -> u32 {

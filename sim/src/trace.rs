@@ -128,7 +128,7 @@ struct State {
     mixer: Mixer,
     steps: u64,
     /// A ring: step `n` lies at `(n - 1) % KEPT_STEPS`.
-    last: Vec<Step>,
+    last: [Option<Step>; KEPT_STEPS],
     record: Option<Vec<Step>>,
 }
 
@@ -143,33 +143,36 @@ impl Tracer {
             state: Mutex::new(State {
                 mixer: Mixer::new(),
                 steps: 0,
-                last: Vec::with_capacity(KEPT_STEPS),
+                last: [const { None }; KEPT_STEPS],
                 record: recording.then(Vec::new),
             }),
         }
     }
 
-    /// Numbers the step, hashes it and keeps it.
-    pub(crate) fn push(&self, step: &mut Step) {
+    /// Numbers the step and hashes it.
+    pub(crate) fn number(&self, step: &mut Step) {
         let mut state = self.state.lock();
         state.steps += 1;
         step.number = state.steps;
         mix(&mut state.mixer, step);
-        let place = (step.number - 1) as usize % KEPT_STEPS;
-        if state.last.len() < KEPT_STEPS {
-            state.last.push(step.clone());
-        } else {
-            state.last[place] = step.clone();
-        }
         if let Some(record) = &mut state.record {
             record.push(step.clone());
         }
     }
 
+    /// Keeps a step that was numbered, once everyone has seen it. Those that it set off are kept before it.
+    pub(crate) fn keep(&self, step: Step) {
+        let mut state = self.state.lock();
+        let place = &mut state.last[(step.number - 1) as usize % KEPT_STEPS];
+        if place.as_ref().is_none_or(|other| other.number < step.number) {
+            *place = Some(step);
+        }
+    }
+
     pub(crate) fn snapshot(&self, with_record: bool) -> Trace {
         let mut state = self.state.lock();
-        let (newer, older) = state.last.split_at(state.steps as usize % KEPT_STEPS % state.last.len().max(1));
-        let last = older.iter().chain(newer).cloned().collect();
+        let (newer, older) = state.last.split_at(state.steps as usize % KEPT_STEPS);
+        let last = older.iter().chain(newer).flatten().cloned().collect();
         Trace {
             hash: state.mixer.value(),
             steps: state.steps,
