@@ -218,7 +218,7 @@ struct Known {
 pub struct Registration {
     manager: Manager,
     key: Key,
-    r#use: Use,
+    purpose: Use,
 }
 
 impl Registration {
@@ -233,7 +233,7 @@ impl Drop for Registration {
         {
             let mut state = self.manager.inner.state.lock();
             if let Some(uses) = state.registered.get_mut(&self.key) {
-                if let Some(at) = uses.iter().position(|one| *one == self.r#use) {
+                if let Some(at) = uses.iter().position(|one| *one == self.purpose) {
                     uses.remove(at);
                 }
                 if uses.is_empty() {
@@ -242,8 +242,8 @@ impl Drop for Registration {
             }
         }
         let Key { region, term, index } = self.key;
-        let r#use = self.r#use.name().into();
-        self.manager.inner.env.state(Fact::Deregistered { region, term, index, r#use });
+        let purpose = self.purpose.name().into();
+        self.manager.inner.env.state(Fact::Deregistered { region, term, index, purpose });
     }
 }
 
@@ -295,17 +295,17 @@ impl Manager {
     }
 
     /// Keeps a snapshot's files from being removed. Refused while they are being removed.
-    pub fn register(&self, key: Key, r#use: Use) -> Result<Registration, Error> {
+    pub fn register(&self, key: Key, purpose: Use) -> Result<Registration, Error> {
         {
             let mut state = self.inner.state.lock();
             if state.removing.contains(&key) {
                 return Err(Error::BeingRemoved { key });
             }
-            state.registered.entry(key).or_default().push(r#use);
+            state.registered.entry(key).or_default().push(purpose);
         }
         let Key { region, term, index } = key;
-        self.inner.env.state(Fact::Registered { region, term, index, r#use: r#use.name().into() });
-        Ok(Registration { manager: self.clone(), key, r#use })
+        self.inner.env.state(Fact::Registered { region, term, index, purpose: purpose.name().into() });
+        Ok(Registration { manager: self.clone(), key, purpose })
     }
 
     /// What a snapshot is being used for.

@@ -55,17 +55,13 @@ impl Arm {
         if !self.is_waiting(now_ns) || fact.name() != self.on.fact || self.node.is_some_and(|wanted| wanted != node) {
             return false;
         }
-        if !self.on.fields.iter().all(|(name, wanted)| field(fact, name).is_some_and(|found| equal(wanted, &found))) {
+        if !self.on.fields.iter().all(|(name, wanted)| fact.field(name).is_some_and(|found| equal(wanted, &found))) {
             return false;
         }
         self.seen += 1;
         self.done = self.seen == self.on.nth;
         self.done
     }
-}
-
-fn field<'a>(fact: &'a Fact, name: &str) -> Option<Value<'a>> {
-    fact.field(name).or_else(|| fact.field(&format!("r#{name}")))
 }
 
 fn equal(wanted: &FactValue, found: &Value<'_>) -> bool {

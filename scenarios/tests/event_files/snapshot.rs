@@ -11,12 +11,12 @@ use super::{
 const RECEIVED: [&str; 2] = ["snap/rev_1_6_40_default.sst", "snap/rev_1_6_40.meta"];
 const GENERATED: &str = "snap/gen_1_6_40_default.sst";
 
-fn registered(s: &mut Story, node: u16, r#use: &'static str) {
-    s.fact(node, snapshot::Fact::Registered { region: 1, term: 6, index: 40, r#use: r#use.into() });
+fn registered(s: &mut Story, node: u16, purpose: &'static str) {
+    s.fact(node, snapshot::Fact::Registered { region: 1, term: 6, index: 40, purpose: purpose.into() });
 }
 
-fn deregistered(s: &mut Story, node: u16, r#use: &'static str) {
-    s.fact(node, snapshot::Fact::Deregistered { region: 1, term: 6, index: 40, r#use: r#use.into() });
+fn deregistered(s: &mut Story, node: u16, purpose: &'static str) {
+    s.fact(node, snapshot::Fact::Deregistered { region: 1, term: 6, index: 40, purpose: purpose.into() });
 }
 
 fn received(s: &mut Story) {

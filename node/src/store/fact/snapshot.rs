@@ -39,9 +39,9 @@ crate::facts! { room "snapshot" wraps Snapshot;
     /// Applying failed.
     ApplyFailed "snapshot-apply-failed" { region: RegionId, peer: PeerId, term: u64, index: u64, cause: Text }
     /// The manager's registry gained an entry: `generating`, `sending`, `receiving`, `applying`.
-    Registered "snapshot-registered" { region: RegionId, term: u64, index: u64, r#use: Text }
+    Registered "snapshot-registered" { region: RegionId, term: u64, index: u64, purpose: Text }
     /// The manager's registry lost an entry.
-    Deregistered "snapshot-deregistered" { region: RegionId, term: u64, index: u64, r#use: Text }
+    Deregistered "snapshot-deregistered" { region: RegionId, term: u64, index: u64, purpose: Text }
     /// A snapshot's file is about to be removed: `collected`, `stale`, `size-limit`, `leftover`, `after-apply`, `after-send`, `failed`.
     RemovingFile "snapshot-file-removing" { region: RegionId, term: u64, index: u64, path: Text, reason: Text }
     /// The collector looked over idle snapshots and removed some.

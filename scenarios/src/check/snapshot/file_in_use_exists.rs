@@ -48,7 +48,7 @@ impl Check for FileInUseExists {
         let node = event.node;
         match &event.body {
             Body::Node(Fact::Snapshot(fact)) => match fact {
-                snapshot::Fact::Registered { region, term, index, r#use } => match r#use.as_str() {
+                snapshot::Fact::Registered { region, term, index, purpose } => match purpose.as_str() {
                     "sending" => self.add(node, (*region, *term, *index), false, 1),
                     "applying" => self.add(node, (*region, *term, *index), true, 1),
                     _ => {}
@@ -61,10 +61,10 @@ impl Check for FileInUseExists {
                 | snapshot::Fact::ApplyFailed { region, term, index, .. } => {
                     self.add(node, (*region, *term, *index), true, -1);
                 }
-                snapshot::Fact::Deregistered { region, term, index, r#use } => {
+                snapshot::Fact::Deregistered { region, term, index, purpose } => {
                     // Where the end of the use was stated before, this one is already down; others are not touched.
-                    let (key, received) = ((*region, *term, *index), r#use.as_str() == "applying");
-                    if matches!(r#use.as_str(), "sending" | "applying") {
+                    let (key, received) = ((*region, *term, *index), purpose.as_str() == "applying");
+                    if matches!(purpose.as_str(), "sending" | "applying") {
                         self.uses.remove(&(node, key, received));
                     }
                 }

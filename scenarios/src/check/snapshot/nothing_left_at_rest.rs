@@ -73,11 +73,11 @@ impl Check for NothingLeft {
         let store = self.stores.entry(event.node).or_default();
         match &event.body {
             Body::Node(Fact::Snapshot(fact)) => match fact {
-                snapshot::Fact::Registered { region, term, index, r#use } => {
-                    *store.registered.entry(((*region, *term, *index), r#use.as_str().to_owned())).or_default() += 1;
+                snapshot::Fact::Registered { region, term, index, purpose } => {
+                    *store.registered.entry(((*region, *term, *index), purpose.as_str().to_owned())).or_default() += 1;
                 }
-                snapshot::Fact::Deregistered { region, term, index, r#use } => {
-                    *store.registered.entry(((*region, *term, *index), r#use.as_str().to_owned())).or_default() -= 1;
+                snapshot::Fact::Deregistered { region, term, index, purpose } => {
+                    *store.registered.entry(((*region, *term, *index), purpose.as_str().to_owned())).or_default() -= 1;
                 }
                 snapshot::Fact::Applied { region, term, index, .. } => {
                     store.applied.insert((*region, *term, *index), 0);
