@@ -12,7 +12,7 @@
 mod caller;
 mod serve;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use prost::{
     Message,
     encoding::{self, WireType},
@@ -32,6 +32,9 @@ pub const SNAPSHOT: u32 = 3;
 /// Raft messages between stores: one way, on lossy connections.
 pub const RAFT: u32 = 4;
 
+/// What stands before the body of a one-way frame is at most so long.
+const HEAD_BYTES_MAX: usize = 24;
+
 /// An answer's service when there is no such service: nothing was done. The body says why.
 const REFUSED: u32 = u32::MAX;
 /// An answer's service when the other side gave the request up: it may have been done. The body says why.
@@ -42,15 +45,16 @@ pub fn one_way(service: u32, body: Bytes) -> Bytes {
     frame(0, service, body)
 }
 
-/// The same, of a message that is written into its frame at once.
-pub fn one_way_message(service: u32, message: &impl Message) -> Bytes {
-    let len = message.encoded_len();
-    let mut out = BytesMut::with_capacity(len + 16);
+/// The same, of a body of so many bytes that is written into its frame at once.
+pub fn one_way_of(service: u32, len: usize, write: impl FnOnce(&mut Vec<u8>)) -> Bytes {
+    let mut out = Vec::with_capacity(len + HEAD_BYTES_MAX);
     encoding::uint32::encode(2, &service, &mut out);
     encoding::encode_key(3, WireType::LengthDelimited, &mut out);
     encoding::encode_varint(len as u64, &mut out);
-    message.encode_raw(&mut out);
-    out.freeze()
+    let head = out.len();
+    write(&mut out);
+    debug_assert_eq!(out.len(), head + len, "the body has the length that its head says");
+    out.into()
 }
 
 /// The service and body of a frame; `None` when it is not one.

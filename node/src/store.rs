@@ -59,7 +59,7 @@ use crate::{
     rpc::{self, Reply, Session},
     wire::{
         kv::Request,
-        peer::{PeerFrame, PeerMessage},
+        peer::{PeerMessage, framed},
         placement::{self, Reason},
     },
 };
@@ -385,13 +385,9 @@ impl rpc::Handler for Handler {
     fn handle(&self, service: u32, body: Bytes, reply: Reply) {
         match service {
             rpc::RAFT => {
-                // A frame that does not parse is a lost one.
-                if let Ok(frame) = PeerFrame::decode(body) {
-                    for message in frame.messages {
-                        if message.to.store == self.store {
-                            self.mailbox.send(Mail::Peer(Box::new(message)));
-                        }
-                    }
+                // What does not parse is lost.
+                for message in framed(body).filter(|message| message.to.store == self.store) {
+                    self.mailbox.send(Mail::Peer(message));
                 }
             }
             rpc::KV => match Request::decode(body) {

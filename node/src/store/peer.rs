@@ -43,7 +43,7 @@ use crate::{
     env::Instant,
     fact::Text,
     region::{Epoch, Peer as Id, PeerId, Region, RegionId},
-    wire::kv::Reason,
+    wire::{kv::Reason, peer::Letterhead},
 };
 
 /// One peer.
@@ -56,6 +56,8 @@ pub struct Peer {
     pub instance: u64,
     /// Mail of this turn, not handled yet.
     pub inbox: VecDeque<Mail>,
+    /// Whether the peer stands in the loop's queue for this turn.
+    pub queued: bool,
     /// The peer takes no further mail and waits for apply to let it go.
     pub closing: Option<&'static str>,
     /// Whether apply has let the closing peer go.
@@ -90,6 +92,10 @@ pub struct Peer {
     role_term: u64,
     leader: PeerId,
     committed: u64,
+    /// Term and vote, as taken from raft-rs last.
+    promise: (u64, u64),
+    /// Whether the log does not know `committed` yet.
+    commit_unwritten: bool,
     /// The last committed entry that was handed to apply.
     handed: u64,
     /// Readies that the log writer has, with their last entry and whether this peer led.
@@ -112,6 +118,8 @@ pub struct Peer {
     strangers: BTreeMap<PeerId, Id>,
     /// When a raft message came last.
     heard: Instant,
+    /// How letters to the others begin, until the region changes.
+    letterheads: BTreeMap<PeerId, (Id, Letterhead)>,
 }
 
 impl Peer {
@@ -144,6 +152,7 @@ impl Peer {
         Peer {
             instance: turn.next_instance(),
             inbox: VecDeque::new(),
+            queued: false,
             closing: None,
             let_go: false,
             applying: None,
@@ -163,6 +172,8 @@ impl Peer {
             role_term: hard.term,
             leader: 0,
             committed: hard.commit,
+            promise: (hard.term, hard.vote),
+            commit_unwritten: false,
             handed: state.applied_index,
             writing: VecDeque::new(),
             gathered: Vec::new(),
@@ -178,6 +189,7 @@ impl Peer {
             silent: BTreeMap::new(),
             strangers: BTreeMap::new(),
             heard: turn.now,
+            letterheads: BTreeMap::new(),
             raw,
             region,
             me,
@@ -228,6 +240,9 @@ impl Peer {
     pub fn tick(&mut self, turn: &mut Turn) {
         if self.sleep.is_asleep() {
             return;
+        }
+        if self.commit_unwritten {
+            self.write_hard_state(turn);
         }
         self.raw.tick();
         // Who cannot stand for election never notices by itself that its leader is silent.
@@ -315,6 +330,7 @@ impl Peer {
             self.me = *me;
         }
         self.region = region;
+        self.letterheads.clear();
     }
 
     /// A membership change is applied.

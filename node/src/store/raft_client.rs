@@ -25,14 +25,16 @@ use crate::{
     fact::Text,
     region::StoreId,
     rpc,
-    wire::peer::{PeerFrame, PeerMessage, Say},
+    wire::peer,
 };
 
 /// A message on its way out, and the fact to state just before it goes.
 #[derive(Debug)]
 pub struct Outgoing {
-    /// The message; its receiver's store says where to.
-    pub message: PeerMessage,
+    /// Where to.
+    pub store: StoreId,
+    /// A [`PeerMessage`](crate::wire::peer::PeerMessage), encoded: nobody here looks into it.
+    pub message: Vec<u8>,
     /// What sending it promises.
     pub fact: Option<raft::Fact>,
 }
@@ -49,7 +51,7 @@ struct Inner {
 }
 
 struct Queue {
-    sender: mpsc::Sender<PeerMessage>,
+    sender: mpsc::Sender<Vec<u8>>,
     /// The store is gone for good.
     tombstone: bool,
 }
@@ -69,8 +71,7 @@ impl RaftClient {
             env.state(fact);
         }
         let mut queues = self.0.queues.lock();
-        for Outgoing { message, .. } in messages.drain(..) {
-            let store = message.to.store;
+        for Outgoing { store, message, .. } in messages.drain(..) {
             let queue = queues.entry(store).or_insert_with(|| self.connect(env, store));
             // A full queue loses messages: raft sends again.
             let _ = queue.sender.try_send(message);
@@ -94,7 +95,7 @@ struct Stream {
     env: Env,
     client: RaftClient,
     store: StoreId,
-    receiver: mpsc::Receiver<PeerMessage>,
+    receiver: mpsc::Receiver<Vec<u8>>,
 }
 
 /// Why a stream ended.
@@ -138,7 +139,7 @@ impl Stream {
         }
     }
 
-    async fn stream(&mut self, first: PeerMessage) -> End {
+    async fn stream(&mut self, first: Vec<u8>) -> End {
         let options = self.client.0.options.clone();
         let address = match self.client.0.resolver.address(&self.env, self.store).await {
             Ok(address) => address,
@@ -162,24 +163,23 @@ impl Stream {
         self.env.state(lifecycle::Fact::Connected { store: self.store });
         let mut queue = vec![first];
         let mut ended = receiver.recv();
-        let mut frame = PeerFrame::default();
         loop {
-            let mut bytes = 0;
-            for message in queue.drain(..) {
-                bytes += size(&message);
-                frame.messages.push(message);
-                if bytes >= options.raft_client_frame_bytes {
-                    if let Err(end) = self.send_frame(&*sender, &mut frame).await {
-                        return end;
-                    }
-                    bytes = 0;
+            let mut waiting = &queue[..];
+            while !waiting.is_empty() {
+                let mut bytes = 0;
+                let full = |message: &Vec<u8>| {
+                    bytes += message.len();
+                    bytes >= options.raft_client_frame_bytes
+                };
+                // The message that fills a frame is its last one.
+                let count = waiting.iter().position(full).map_or(waiting.len(), |last| last + 1);
+                let (frame, rest) = waiting.split_at(count);
+                if let Err(end) = self.send_frame(&*sender, frame).await {
+                    return end;
                 }
+                waiting = rest;
             }
-            if !frame.messages.is_empty()
-                && let Err(end) = self.send_frame(&*sender, &mut frame).await
-            {
-                return end;
-            }
+            queue.clear();
             let taking = std::pin::pin!(self.receiver.recv_many(&mut queue, 512));
             // The other side never sends anything: only the end of the connection comes there.
             let ended = match select(&mut ended, taking).await {
@@ -192,21 +192,15 @@ impl Stream {
         }
     }
 
-    async fn send_frame(&self, sender: &dyn crate::env::FrameSender, frame: &mut PeerFrame) -> Result<(), End> {
-        let dropped = point!(self.env.points, site::BEFORE_RAFT_SEND).await.is_some();
-        let bytes = rpc::one_way_message(rpc::RAFT, frame);
-        frame.messages.clear();
-        if dropped {
+    async fn send_frame(&self, sender: &dyn crate::env::FrameSender, messages: &[Vec<u8>]) -> Result<(), End> {
+        if point!(self.env.points, site::BEFORE_RAFT_SEND).await.is_some() {
             return Ok(());
         }
+        let len = messages.iter().map(|message| peer::framed_len(message)).sum();
+        let bytes = rpc::one_way_of(rpc::RAFT, len, |out| {
+            messages.iter().for_each(|message| peer::put_framed(message, out));
+        });
         let broken = |error: std::io::Error| End::Broken(Text::from(error.to_string()));
         sender.send(bytes).map_err(broken)
-    }
-}
-
-fn size(message: &PeerMessage) -> usize {
-    64 + match &message.say {
-        Some(Say::Raft(bytes)) => bytes.len(),
-        _ => 0,
     }
 }

@@ -123,6 +123,14 @@ pub struct RaftLoop {
     safe_point: u64,
 }
 
+/// Has a peer driven in this turn, once for all that makes it busy.
+fn enqueue(busy: &mut VecDeque<RegionId>, id: RegionId, peer: &mut Peer) {
+    if !peer.queued {
+        peer.queued = true;
+        busy.push_back(id);
+    }
+}
+
 impl RaftLoop {
     /// A loop without peers.
     pub fn new(reach: Reach, turn: Turn) -> RaftLoop {
@@ -191,7 +199,7 @@ impl RaftLoop {
         for (&id, peer) in &mut self.peers {
             if !peer.is_asleep() && peer.closing.is_none() {
                 peer.tick(&mut self.turn);
-                self.busy.push_back(id);
+                enqueue(&mut self.busy, id, peer);
             }
         }
     }
@@ -232,7 +240,7 @@ impl RaftLoop {
                 for (&id, peer) in &mut self.peers {
                     if peer.closing.is_none() {
                         peer.on_unreachable(&mut self.turn, *store);
-                        self.busy.push_back(id);
+                        enqueue(&mut self.busy, id, peer);
                     }
                 }
                 return;
@@ -253,7 +261,7 @@ impl RaftLoop {
                 && peer.me.id == written.peer
             {
                 peer.on_written(&mut self.turn, written.number);
-                self.busy.push_back(written.region);
+                enqueue(&mut self.busy, written.region, peer);
             }
         }
     }
@@ -261,9 +269,7 @@ impl RaftLoop {
     fn put(&mut self, region: RegionId, mail: Mail) {
         match self.peers.get_mut(&region) {
             Some(peer) => {
-                if peer.inbox.is_empty() {
-                    self.busy.push_back(region);
-                }
+                enqueue(&mut self.busy, region, peer);
                 peer.inbox.push_back(mail);
             }
             None => self.undeliverable(mail),
@@ -283,6 +289,7 @@ impl RaftLoop {
     fn handle_busy(&mut self) {
         while let Some(id) = self.busy.pop_front() {
             let Some(peer) = self.peers.get_mut(&id) else { continue };
+            peer.queued = false;
             let mut inbox = std::mem::take(&mut peer.inbox);
             let count = inbox.iter().filter(|mail| matches!(mail, Mail::Peer(_))).count() as u64;
             if count > 0 && peer.closing.is_none() {
@@ -430,7 +437,7 @@ impl RaftLoop {
                 for (&id, peer) in &mut self.peers {
                     peer.collect_log(&mut self.turn);
                     peer.collect_versions(&mut self.turn, self.safe_point);
-                    self.busy.push_back(id);
+                    enqueue(&mut self.busy, id, peer);
                 }
             }
             Round::SplitCheck => self.split_check(),

@@ -2,17 +2,75 @@
 //!
 //! Messages to the same store share a frame. Frames travel one way on lossy connections: every message here may be
 //! lost, doubled, delayed or overtaken, and whoever needs an answer asks again.
+//!
+//! A frame is a protobuf message of one field, the messages in the order in which they were sent. It is put together from
+//! messages that are encoded already, and taken apart one by one ([`put_framed`], [`framed`]): most of what a store
+//! does is to send and to receive these.
 
-use bytes::Bytes;
+use bytes::{Buf as _, BufMut as _, Bytes};
+use prost::{
+    Message as _,
+    encoding::{self, WireType},
+};
 
 use crate::region::{Epoch, Peer, Region, RegionId};
 
-/// Messages of one store to another.
-#[derive(Clone, PartialEq, prost::Message)]
-pub struct PeerFrame {
-    /// In the order in which they were sent.
-    #[prost(message, repeated, tag = "1")]
-    pub messages: Vec<PeerMessage>,
+/// The field of a frame that holds its messages.
+const MESSAGES: u32 = 1;
+/// The field of a message that holds raft's.
+const RAFT: u32 = 7;
+
+fn put_bytes_head(field: u32, len: usize, out: &mut Vec<u8>) {
+    encoding::encode_key(field, WireType::LengthDelimited, out);
+    encoding::encode_varint(len as u64, out);
+}
+
+/// How long an encoded message is in a frame.
+pub fn framed_len(message: &[u8]) -> usize {
+    encoding::key_len(MESSAGES) + encoding::encoded_len_varint(message.len() as u64) + message.len()
+}
+
+/// Puts an encoded message into a frame.
+pub fn put_framed(message: &[u8], out: &mut Vec<u8>) {
+    put_bytes_head(MESSAGES, message.len(), out);
+    out.put_slice(message);
+}
+
+/// The messages of a frame, up to the first that does not parse.
+pub fn framed(mut frame: Bytes) -> impl Iterator<Item = Box<PeerMessage>> {
+    std::iter::from_fn(move || {
+        let (field, wire_type) = encoding::decode_key(&mut frame).ok()?;
+        let len = usize::try_from(encoding::decode_varint(&mut frame).ok()?).ok()?;
+        if (field, wire_type) != (MESSAGES, WireType::LengthDelimited) || len > frame.remaining() {
+            return None;
+        }
+        let mut message = Box::<PeerMessage>::default();
+        message.merge(frame.split_to(len)).ok()?;
+        Some(message)
+    })
+}
+
+/// All of a message but what it says, encoded: the same for everything that a peer says to another one while its region
+/// does not change.
+#[derive(Clone, Debug)]
+pub struct Letterhead(Vec<u8>);
+
+impl Letterhead {
+    /// The head of this message.
+    pub fn of(message: &PeerMessage) -> Letterhead {
+        debug_assert!(message.say.is_none(), "a head says nothing");
+        Letterhead(message.encode_to_vec())
+    }
+
+    /// A message that says what raft says, which has so many bytes and is written at once.
+    pub fn raft(&self, len: usize, write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+        let head = encoding::key_len(RAFT) + encoding::encoded_len_varint(len as u64);
+        let mut out = Vec::with_capacity(self.0.len() + head + len);
+        out.put_slice(&self.0);
+        put_bytes_head(RAFT, len, &mut out);
+        write(&mut out);
+        out
+    }
 }
 
 /// One message of a peer to a peer.
@@ -103,4 +161,37 @@ pub struct Merged {
     /// Into this one, at the epoch that the source was prepared for.
     #[prost(message, required, tag = "1")]
     pub target: Region,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(say: Option<Say>) -> PeerMessage {
+        let from = Peer { id: 7, store: 1, ..Peer::default() };
+        let to = Peer { id: 300, store: 2, ..Peer::default() };
+        let epoch = Epoch { conf_ver: 3, version: 200 };
+        PeerMessage { region: 5, from, to, epoch, start: "k1".into(), end: Bytes::new(), say }
+    }
+
+    #[test]
+    fn a_letter_is_the_message_that_it_stands_for() {
+        let words = vec![9; 300];
+        let letter = Letterhead::of(&message(None)).raft(words.len(), |out| out.put_slice(&words));
+        assert_eq!(letter, message(Some(Say::Raft(words.into()))).encode_to_vec());
+    }
+
+    #[test]
+    fn a_frame_is_taken_apart_into_what_was_put_in_up_to_what_is_torn() {
+        let said = [message(Some(Say::Ask(Nothing {}))), message(Some(Say::Raft("raft".into())))];
+        let mut frame = Vec::new();
+        for message in &said {
+            put_framed(&message.encode_to_vec(), &mut frame);
+        }
+        assert_eq!(frame.len(), said.iter().map(|message| framed_len(&message.encode_to_vec())).sum::<usize>());
+        let all: Vec<_> = framed(frame.clone().into()).map(|message| *message).collect();
+        assert_eq!(all, said);
+        frame.pop();
+        assert_eq!(framed(frame.into()).count(), 1);
+    }
 }

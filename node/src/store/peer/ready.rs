@@ -10,7 +10,6 @@ use std::sync::Arc;
 
 use failpoints::defect;
 use prost::Message as _;
-use protobuf::Message as _;
 use raft::{
     Ready, StateRole,
     eraftpb::{Message, MessageType},
@@ -31,7 +30,6 @@ use crate::{
         state::{ApplyState, Merges, RegionState, SnapshotData, SnapshotRaftState, Stage, encode},
         turn::{Turn, Wish},
     },
-    wire::peer::Say,
 };
 
 fn role_name(role: StateRole) -> &'static str {
@@ -104,12 +102,20 @@ impl Peer {
             turn.log.log.append(region, me, entries);
             written = true;
         }
+        let mut commit_rises = false;
         if let Some(hard) = ready.hs() {
-            turn.log.log.hard_state(region, me, hard.term, hard.vote, hard.commit);
-            written = true;
+            let promise = (hard.term, hard.vote);
+            written |= promise != self.promise;
+            self.promise = promise;
+            commit_rises = true;
             if hard.commit > self.committed {
                 self.on_committed(turn, hard.commit);
             }
+        }
+        if written && (commit_rises || self.commit_unwritten) {
+            self.write_hard_state(turn);
+        } else {
+            self.commit_unwritten |= commit_rises;
         }
         turn.log.sync |= ready.must_sync();
         let persisted = ready.take_persisted_messages();
@@ -129,6 +135,14 @@ impl Peer {
             self.raw.on_persist_ready(number);
         }
         self.hand_over(turn, committed);
+    }
+
+    /// Term, vote and commit index for the log. A commit index alone promises nothing, and a restart learns it again: it
+    /// waits for the next write, or for a tick.
+    pub(super) fn write_hard_state(&mut self, turn: &mut Turn) {
+        let (term, vote) = self.promise;
+        turn.log.log.hard_state(self.region.id, self.me.id, term, vote, self.committed);
+        self.commit_unwritten = false;
     }
 
     fn on_committed(&mut self, turn: &mut Turn, index: u64) {
@@ -208,8 +222,8 @@ impl Peer {
             }
             _ => None,
         };
-        let Ok(bytes) = message.write_to_bytes() else { return };
-        let outgoing = Outgoing { message: self.message(to, Say::Raft(bytes.into())), fact };
+        let Some(message) = self.letter(to, &message) else { return };
+        let outgoing = Outgoing { store: to.store, message, fact };
         if after_write {
             turn.log.messages.push(outgoing);
         } else {

@@ -6,7 +6,8 @@
 //! Not here: what raft-rs makes of a message and what comes of it (`ready`); when regions sleep (`sleep`).
 
 use failpoints::defect;
-use protobuf::Message as _;
+use prost::Message as _;
+use protobuf::{CodedOutputStream, Message as _};
 use raft::eraftpb::{Message, MessageType};
 
 use super::Peer;
@@ -18,7 +19,7 @@ use crate::{
         raft_client::Outgoing,
         turn::{Turn, Wish},
     },
-    wire::peer::{Gone, Nothing, PeerMessage, Say},
+    wire::peer::{Gone, Letterhead, Nothing, PeerMessage, Say},
 };
 
 /// The context by which raft-rs marks votes that a leader asked for: they ignore the lease that it gave up.
@@ -116,8 +117,23 @@ impl Peer {
 
     /// Says something to a peer; lost with the turn of a network.
     pub(super) fn say(&self, turn: &mut Turn, to: Id, say: Say) {
-        let message = self.message(to, say);
-        turn.out.push(Outgoing { message, fact: None });
+        let message = self.message(to, Some(say)).encode_to_vec();
+        turn.out.push(Outgoing { store: to.store, message, fact: None });
+    }
+
+    /// A raft message to a peer, in its envelope.
+    pub(super) fn letter(&mut self, to: Id, message: &Message) -> Option<Vec<u8>> {
+        if self.letterheads.get(&to.id).is_none_or(|(known, _)| *known != to) {
+            let head = Letterhead::of(&self.message(to, None));
+            self.letterheads.insert(to.id, (to, head));
+        }
+        let (_, head) = &self.letterheads[&to.id];
+        let mut written = Ok(());
+        let letter = head.raft(message.compute_size() as usize, |out| {
+            let mut out = CodedOutputStream::vec(out);
+            written = message.write_to_with_cached_sizes(&mut out).and_then(|()| out.flush());
+        });
+        written.ok().map(|()| letter)
     }
 
     /// Asks the other peers whether this one still belongs to the region.
@@ -130,7 +146,7 @@ impl Peer {
         }
     }
 
-    pub(super) fn message(&self, to: Id, say: Say) -> PeerMessage {
+    fn message(&self, to: Id, say: Option<Say>) -> PeerMessage {
         PeerMessage {
             region: self.region.id,
             from: self.me,
@@ -138,7 +154,7 @@ impl Peer {
             epoch: self.region.epoch,
             start: self.region.start.clone(),
             end: self.region.end.clone(),
-            say: Some(say),
+            say,
         }
     }
 }

@@ -186,7 +186,7 @@ impl RaftLoop {
         self.safe_point = safe_point;
         for (&id, peer) in &mut self.peers {
             peer.collect_versions(&mut self.turn, safe_point);
-            self.busy.push_back(id);
+            super::enqueue(&mut self.busy, id, peer);
         }
     }
 }
