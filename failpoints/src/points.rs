@@ -125,7 +125,8 @@ impl Points {
     /// Passes a site in asynchronous code; [`point!`](crate::point) calls it.
     pub async fn hit(&self, site: &'static Site) -> Option<Arg> {
         let board = self.board.as_ref()?;
-        let slot = board.sites.find(site.key(), |slot| slot.site.name() == site.name())?;
+        let slot =
+            board.sites.find(site.key(), |slot| std::ptr::eq(slot.site, site) || slot.site.name() == site.name())?;
         match slot.pass(&*board.observer)? {
             Fired { action: Action::Sleep(duration), .. } => board.timer.sleep(duration).await,
             Fired { action: Action::Delay(duration), .. } => board.timer.delay(duration).await,
@@ -139,7 +140,8 @@ impl Points {
     /// Passes a site in synchronous code; [`point_sync!`](crate::point_sync) calls it.
     pub fn hit_sync(&self, site: &'static Site) -> Option<Arg> {
         let board = self.board.as_ref()?;
-        let slot = board.sites.find(site.key(), |slot| slot.site.name() == site.name())?;
+        let slot =
+            board.sites.find(site.key(), |slot| std::ptr::eq(slot.site, site) || slot.site.name() == site.name())?;
         let fired = slot.pass(&*board.observer)?;
         slot.effect(fired.action)
     }

@@ -7,7 +7,7 @@
 //! Not in here: what is done when something is due; the [`Core`] does it.
 
 use std::{
-    cmp::Ordering,
+    cmp::Reverse,
     collections::{BTreeSet, BinaryHeap},
     future::Future,
     pin::Pin,
@@ -39,40 +39,42 @@ pub(crate) enum Due {
     Restart(ProcessId, u64),
 }
 
-struct Entry {
-    at_ns: u64,
-    sequence: u64,
-    due: Due,
-}
+/// When, in which order of entering, and where in the list of what falls due.
+type Entry = Reverse<(u64, u64, u32)>;
 
-impl PartialEq for Entry {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-
-impl Eq for Entry {}
-
-impl PartialOrd for Entry {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Entry {
-    /// Reversed, because `BinaryHeap` gives its greatest first.
-    fn cmp(&self, other: &Self) -> Ordering {
-        (other.at_ns, other.sequence).cmp(&(self.at_ns, self.sequence))
-    }
-}
-
+/// What waits. Entries of the heap are small, because they are moved about; what falls due lies still.
 #[derive(Default)]
 struct State {
     heap: BinaryHeap<Entry>,
+    due: Vec<Option<Due>>,
+    free: Vec<u32>,
     sequence: u64,
     /// The driver, while it sleeps, and until when.
     driver: Option<Waker>,
     sleeps_until_ns: u64,
+}
+
+impl State {
+    fn push(&mut self, at_ns: u64, due: Due) {
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.due.push(None);
+            u32::try_from(self.due.len() - 1).expect("far fewer than 2^32 things wait at once")
+        });
+        self.due[place as usize] = Some(due);
+        self.heap.push(Reverse((at_ns, self.sequence, place)));
+        self.sequence += 1;
+    }
+
+    fn pop(&mut self) -> Option<Due> {
+        let Reverse((_, _, place)) = self.heap.pop()?;
+        self.free.push(place);
+        self.due[place as usize].take()
+    }
+
+    /// When the next one is due.
+    fn next_ns(&self) -> Option<u64> {
+        self.heap.peek().map(|Reverse((at_ns, _, _))| *at_ns)
+    }
 }
 
 /// The heap.
@@ -95,9 +97,7 @@ impl Agenda {
     /// Enters something that falls due at `at_ns`, or at once if that has passed.
     pub(crate) fn enter(&self, at_ns: u64, due: Due) {
         let mut state = self.state.lock();
-        let sequence = state.sequence;
-        state.sequence += 1;
-        state.heap.push(Entry { at_ns, sequence, due });
+        state.push(at_ns, due);
         if at_ns < state.sleeps_until_ns
             && let Some(driver) = state.driver.take()
         {
@@ -118,17 +118,18 @@ impl Agenda {
     fn pop_due(&self) -> Option<Due> {
         let mut state = self.state.lock();
         let now_ns = self.now_ns();
-        if state.heap.peek().is_some_and(|entry| entry.at_ns <= now_ns) {
-            state.heap.pop().map(|entry| entry.due)
-        } else {
-            None
-        }
+        if state.next_ns().is_some_and(|at_ns| at_ns <= now_ns) { state.pop() } else { None }
     }
 
     /// Forgets everything, at the end of the world.
     pub(crate) fn clear(&self) {
-        let heap = std::mem::take(&mut self.state.lock().heap);
-        drop(heap);
+        let mut state = self.state.lock();
+        let State { heap, due, free, .. } = &mut *state;
+        heap.clear();
+        free.clear();
+        let due = std::mem::take(due);
+        drop(state);
+        drop(due);
     }
 }
 
@@ -205,7 +206,7 @@ impl Future for Driver {
                 this.armed.pop_first();
             }
             let mut state = agenda.state.lock();
-            let next_ns = state.heap.peek().map_or(u64::MAX, |entry| entry.at_ns);
+            let next_ns = state.next_ns().unwrap_or(u64::MAX);
             if next_ns <= now_ns {
                 continue;
             }
