@@ -338,7 +338,8 @@ impl RaftLoop {
         let (region, from, to) = (message.region, message.to, message.from);
         let (start, end) = Default::default();
         let message = PeerMessage { region, from, to, epoch: Epoch::default(), start, end, say };
-        self.turn.out.push(crate::store::raft_client::Outgoing { message, fact: None });
+        let (store, message) = (to.store, prost::Message::encode_to_vec(&message));
+        self.turn.out.push(crate::store::raft_client::Outgoing { store, message, fact: None });
     }
 
     /// Something has gone here: a neighbour that sleeps may have waited for it.
