@@ -42,6 +42,24 @@ failpoints::defects! {
         /// The acknowledgement overtakes the sync.
         TIKV_994: "tikv-994" from "tikv#994"
             = "an append is acknowledged before it is durable";
+        /// A force leader's demotion makes lost voters learners, and leaves lost learners alone.
+        TIKV_18458: "tikv-18458" from "tikv#18458"
+            = "demotion of failed voters skips learners: the dead learner stays in the region";
+        /// What a force leader counts on and its store does not have is not looked for.
+        PD_9624: "pd-9624" from "pd#9624"
+            = "the newest learner on a live store is tombstoned and no one notices the orphan";
+        /// A force leader commits what every peer has that is not on a failed store, learners included.
+        TIKV_18197: "tikv-18197" from "tikv#18197"
+            = "a tombstoned learner holds back commit forwarding under a force leader";
+        /// Once empty regions were created, nothing is looked at again.
+        PD_6859: "pd-6859" from "pd#6859"
+            = "a snapshot is in flight while the placement driver fills the hole: the hole remains, state Finished";
+        /// Whoever has nothing to do in a retry gets an empty plan.
+        PD_5085: "pd-5085" from "pd#5085"
+            = "an empty plan on retry makes other force leaders step down, for ever";
+        /// A demotion that ends early leaves its state behind, and the next plan finds the peer busy.
+        TIKV_12644: "tikv-12644" from "tikv#12644"
+            = "an early return leaves the recovery state set: the next run hangs";
     }
 }
 

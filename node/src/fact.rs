@@ -27,6 +27,8 @@ pub enum Fact {
     Apply(crate::store::fact::apply::Fact),
     /// Snapshots and their files.
     Snapshot(crate::store::fact::snapshot::Fact),
+    /// A store's part in an unsafe recovery.
+    Recovery(crate::store::fact::recovery::Fact),
     /// A store as a process.
     Store(crate::store::fact::lifecycle::Fact),
     /// The placement driver.
@@ -42,6 +44,7 @@ macro_rules! each_room {
             Fact::Region($fact) => $body,
             Fact::Apply($fact) => $body,
             Fact::Snapshot($fact) => $body,
+            Fact::Recovery($fact) => $body,
             Fact::Store($fact) => $body,
             Fact::Placement($fact) => $body,
         }
@@ -58,6 +61,7 @@ impl Fact {
             crate::store::fact::region::Fact::SPECS,
             crate::store::fact::apply::Fact::SPECS,
             crate::store::fact::snapshot::Fact::SPECS,
+            crate::store::fact::recovery::Fact::SPECS,
             crate::store::fact::lifecycle::Fact::SPECS,
             crate::pd::fact::Fact::SPECS,
         ]

@@ -11,10 +11,11 @@
 //! | `timestamps` | numbers that are given out once |
 //! | `rules`, `progress` | what tables want, and how far that has come |
 //! | `repair`, `learners`, `operators` | what a region lacks, and the steps to it |
+//! | `recovery` | what is done when majorities are lost |
 //! | `kept` | what lies on disk |
 //! | `client` | how the others ask |
 //!
-//! Not here: balance, unsafe recovery, several placement drivers.
+//! Not here: balance, several placement drivers.
 
 mod client;
 mod driver;
@@ -23,6 +24,7 @@ mod kept;
 mod learners;
 mod operators;
 mod progress;
+mod recovery;
 mod regions;
 mod repair;
 mod rules;
@@ -87,6 +89,8 @@ pub struct Options {
     pub timestamps_ahead: Duration,
     /// Ids are saved so many ahead.
     pub ids_ahead: u64,
+    /// A store that got its part of an unsafe recovery and did not report for so long gets it again.
+    pub recovery_redispatch: Duration,
 }
 
 impl Options {
@@ -109,6 +113,7 @@ impl Options {
             safe_point_step: Duration::from_secs(60),
             timestamps_ahead: Duration::from_secs(3),
             ids_ahead: 1000,
+            recovery_redispatch: Duration::from_secs(60),
         }
     }
 }
@@ -154,7 +159,7 @@ impl Pd {
     pub async fn open(env: &Env, options: Options) -> Result<Pd, OpenError> {
         let engine = Engine::open(env.clone(), &options.dir, engine::Options::default()).await?;
         let kept = kept::load(&engine).await?;
-        let driver = Driver::resume(options.clone(), kept, env.now());
+        let driver = Driver::resume(options.clone(), &env.points, kept, env.now());
         Ok(Pd { env: env.clone(), options, engine, driver })
     }
 

@@ -97,3 +97,14 @@ impl Region {
         self.peers.iter().find(|peer| peer.id == id)
     }
 }
+
+/// Whether a region can elect a leader without its lost peers: by its incoming voters alone, or by both halves of a
+/// joint configuration.
+pub fn has_majority(region: &Region, is_lost: impl Fn(&Peer) -> bool, only_incoming: bool) -> bool {
+    let quorum = |roles: [Role; 2]| {
+        let voters = region.peers.iter().filter(|peer| roles.contains(&peer.role()));
+        let (lost, left): (Vec<&Peer>, Vec<&Peer>) = voters.partition(|peer| is_lost(peer));
+        lost.len() < left.len()
+    };
+    quorum([Role::Voter, Role::IncomingVoter]) && (only_incoming || quorum([Role::Voter, Role::DemotingVoter]))
+}

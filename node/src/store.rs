@@ -26,6 +26,7 @@ pub mod site;
 pub mod snapshot;
 pub mod state;
 pub mod turn;
+pub mod unsafe_recovery;
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -148,6 +149,7 @@ impl Store {
         let raftlog = recovered.raftlog.clone();
         let worker = RegionWorker::start(&env, manager.clone(), engine.clone());
         let view = Arc::new(View::default());
+        let reports = unsafe_recovery::Reports::default();
         env.spawn(
             "log-writer",
             log_writer::run(
@@ -197,6 +199,7 @@ impl Store {
             pd: pd.clone(),
             registry,
             view: view.clone(),
+            reports: reports.clone(),
         };
         let mut raft_loop = RaftLoop::new(reach, turn);
         let peers = recovered.peers.len() as u64 + u64::from(found.is_some());
@@ -228,7 +231,7 @@ impl Store {
         });
         env.spawn("snapshot-collect", snapshot::collect::run(manager.clone(), view.clone()));
         collect::spawn(&env, &options, &mailbox, &raftlog, store);
-        heartbeats::spawn(&env, &options, &mailbox, &engine, &pd, (&manager, &view), store);
+        heartbeats::spawn(&env, &options, &mailbox, &engine, &pd, (&manager, &view, &reports), store);
         let chores = Chores { engine: engine.clone(), manager, view, mailbox };
         Ok(Store { env, id: store, engine, raftlog, chores, server: Some(server), ended })
     }

@@ -1,13 +1,15 @@
 //! What processes say to each other: messages, as prost structs, in length-delimited frames.
 //!
 //! `command` is what lies in the raft log; `kv` is what clients ask of stores; `peer` is what stores send to stores;
-//! `placement` is what everybody asks of the placement driver; `transfer` carries snapshots. A frame on an ordered
+//! `placement` is what everybody asks of the placement driver, `recovery` what it has stores do when majorities are lost;
+//! `transfer` carries snapshots. A frame on an ordered
 //! connection is an [`Envelope`].
 
 pub mod command;
 pub mod kv;
 pub mod peer;
 pub mod placement;
+pub mod recovery;
 pub mod transfer;
 
 use bytes::Bytes;

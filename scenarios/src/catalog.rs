@@ -6,6 +6,7 @@
 mod concurrent_split;
 mod draw;
 mod snapshot_gc;
+mod unsafe_recovery;
 
 use crate::plan::Plan;
 
@@ -45,7 +46,7 @@ pub struct GenerateOptions {
 
 /// Every scenario.
 pub fn all() -> &'static [&'static Scenario] {
-    &[&snapshot_gc::SNAPSHOT_GC, &concurrent_split::CONCURRENT_SPLIT]
+    &[&snapshot_gc::SNAPSHOT_GC, &concurrent_split::CONCURRENT_SPLIT, &unsafe_recovery::UNSAFE_RECOVERY]
 }
 
 /// The scenario of this name.

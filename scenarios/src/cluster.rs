@@ -53,6 +53,8 @@ pub struct Member {
     stats: StatsFault,
     /// The release it runs as.
     release: Mutex<String>,
+    /// It never starts again.
+    lost: Mutex<bool>,
     /// How often its disk was emptied; a new disk is a new store at a new address.
     wipes: Mutex<u64>,
     /// Failpoints that outlive an incarnation: site to action.
@@ -88,6 +90,7 @@ impl Cluster {
                     process,
                     stats: StatsFault::default(),
                     release: Mutex::new(plan.cluster.release.as_str().to_owned()),
+                    lost: Mutex::new(false),
                     wipes: Mutex::new(0),
                     points: Mutex::default(),
                     live: Mutex::default(),
@@ -124,17 +127,26 @@ impl Cluster {
         self.member(name).process.id()
     }
 
-    /// The names of the placement driver and of all stores that are not spare.
+    /// The names of the placement driver and of all stores that are neither spare nor lost.
     pub fn initial(&self) -> Vec<String> {
         let Shape { stores, tiflash, .. } = self.plan.cluster;
         let stores = (1..=stores).map(|number| format!("store-{number}"));
         let tiflash = (1..=tiflash).map(|number| format!("tiflash-{number}"));
-        [Shape::PD.to_owned()].into_iter().chain(stores).chain(tiflash).collect()
+        let all = [Shape::PD.to_owned()].into_iter().chain(stores).chain(tiflash);
+        all.filter(|name| !*self.member(name).lost.lock()).collect()
+    }
+
+    /// How many stores with voters are not lost.
+    pub fn living_stores(&self) -> u64 {
+        self.initial().iter().filter(|name| name.starts_with("store-")).count() as u64
     }
 
     /// Starts a process, with another release if one is given. One that runs is killed first.
     pub fn start(&self, name: &str, release: Option<&str>) {
         let member = self.member(name).clone();
+        if *member.lost.lock() {
+            return;
+        }
         if let Some(release) = release {
             *member.release.lock() = release.to_owned();
         }
@@ -205,6 +217,12 @@ impl Cluster {
         member.process.disk().wipe();
         *member.wipes.lock() += 1;
         self.witness.room(member.process.id(), 0, RoomEvent::DiskWiped {});
+    }
+
+    /// Kills a store for good: its disk is empty, and nothing starts it again.
+    pub fn lose(&self, name: &str) {
+        *self.member(name).lost.lock() = true;
+        self.wipe(name);
     }
 
     /// Lifts every fault of network, disks, clocks, accounts and failpoints, and resumes what is paused.

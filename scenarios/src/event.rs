@@ -66,6 +66,8 @@ pub enum Hall {
     Apply,
     /// Facts of snapshots.
     Snapshot,
+    /// Facts of unsafe recovery.
+    Recovery,
     /// Facts of a store as a process.
     Store,
     /// Facts of the placement driver.
@@ -99,6 +101,7 @@ impl Event {
                 Fact::Region(_) => Hall::Region,
                 Fact::Apply(_) => Hall::Apply,
                 Fact::Snapshot(_) => Hall::Snapshot,
+                Fact::Recovery(_) => Hall::Recovery,
                 Fact::Store(_) => Hall::Store,
                 Fact::Placement(_) => Hall::Placement,
             },

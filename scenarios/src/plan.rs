@@ -30,7 +30,7 @@ pub use self::{
     action::Action,
     error::{Place, PlanError, Problem},
     knobs::Knobs,
-    name::{DiskFault, End, Keep, Key, Keys, Node, PointAction, Release, Sides, Site},
+    name::{DiskFault, End, Keep, Key, Keys, Node, Nodes, PointAction, Release, Sides, Site},
     quantity::{Nanos, Ratio, SignedNanos, Size},
     recorded::Recorded,
     step::{FactValue, On, Step, When},

@@ -10,6 +10,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use node::{
     fact::Fact,
+    pd::fact as placement,
     region::{PeerId, Region, RegionId, Role, StoreId},
     store::fact::{apply, lifecycle, raft, region},
 };
@@ -42,13 +43,15 @@ pub struct Rest {
     names: Vec<String>,
     processes: Vec<Process>,
     tables: Tables,
+    /// An unsafe recovery has begun and not ended.
+    recovering: bool,
 }
 
 impl Rest {
     /// Nothing is known yet.
     pub fn new(header: &Header) -> Self {
         let processes = header.nodes.iter().map(|_| Process::default()).collect();
-        Self { names: header.nodes.clone(), processes, tables: Tables::default() }
+        Self { names: header.nodes.clone(), processes, tables: Tables::default(), recovering: false }
     }
 
     /// Takes an event in.
@@ -56,7 +59,6 @@ impl Rest {
     pub fn on(&mut self, event: &Event) {
         match &event.body {
             Body::Node(Fact::Raft(fact)) => self.raft(event.node, fact),
-            Body::Node(Fact::Placement(fact)) => self.tables.on(fact),
             Body::Node(Fact::Region(fact)) => self.region(event.node, fact),
             Body::Node(Fact::Apply(apply::Fact::Applied { region, peer, index, .. })) => {
                 if let Some(replica) = self.replica(event.node, *region, *peer) {
@@ -66,6 +68,14 @@ impl Rest {
             Body::Node(Fact::Store(lifecycle::Fact::Started { store, .. })) => {
                 if let Some(process) = self.processes.get_mut(usize::from(event.node)) {
                     (process.store, process.up) = (Some(*store), true);
+                }
+            }
+            Body::Node(Fact::Placement(fact)) => {
+                self.tables.on(fact);
+                match fact {
+                    placement::Fact::RecoveryBegun { .. } => self.recovering = true,
+                    placement::Fact::RecoveryEnded { .. } | placement::Fact::Started { .. } => self.recovering = false,
+                    _ => {}
                 }
             }
             Body::Room(RoomEvent::ProcessExited { .. }) => {
@@ -181,6 +191,9 @@ impl Rest {
     pub fn missing(&self, voters: Option<u64>) -> Vec<String> {
         let regions = self.regions();
         let mut missing = Vec::new();
+        if self.recovering {
+            missing.push("recovery not ended: the placement driver is at it".to_owned());
+        }
         let mut covered: Option<&[u8]> = Some(&[]);
         for region in &regions {
             if covered != Some(&region.start[..]) {

@@ -17,9 +17,13 @@ use crate::{
     env::{Env, Instant},
     region::{Region, RegionId, StoreId},
     rpc::{self, CallError, Caller},
-    wire::placement::{
-        Answer, Ask, AskSplit, Bootstrap, ChildIds, Count, Id, Key, Located, Next, Nothing, Progress, Reason, Refusal,
-        RegionHeartbeat, Regions, Request, Response, Rule, SafePoint, Store, StoreHeartbeat, TiflashReplica,
+    wire::{
+        placement::{
+            Answer, Ask, AskSplit, Bootstrap, ChildIds, Count, Id, Key, Located, Next, Nothing, Progress, Reason,
+            Refusal, RegionHeartbeat, Regions, Request, Response, Rule, SafePoint, Store, StoreHeartbeat,
+            TiflashReplica,
+        },
+        recovery::{self, Heard, RemoveFailedStores},
     },
 };
 
@@ -163,10 +167,22 @@ impl Client {
         answer!(self, Ask::AllStores(Nothing {}), "all-stores", Answer::Stores(stores) => stores.stores)
     }
 
-    /// Says that a store lives; brings the safe point.
-    pub async fn store_heartbeat(&self, heartbeat: StoreHeartbeat) -> Result<u64, Error> {
+    /// Says that a store lives; brings the safe point, and what to do for an unsafe recovery.
+    pub async fn store_heartbeat(&self, heartbeat: StoreHeartbeat) -> Result<Heard, Error> {
         let ask = Ask::StoreHeartbeat(heartbeat);
-        answer!(self, ask, "store-heartbeat", Answer::SafePoint(safe_point) => safe_point.timestamp)
+        answer!(self, ask, "store-heartbeat", Answer::Heard(heard) => heard)
+    }
+
+    /// Gives stores up for good, and has what lost its majority with them recovered within `limit`.
+    pub async fn remove_failed_stores(&self, stores: Vec<StoreId>, limit: Duration) -> Result<(), Error> {
+        let timeout_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+        let ask = Ask::RemoveFailedStores(RemoveFailedStores { stores, timeout_ms });
+        answer!(self, ask, "remove-failed-stores", Answer::Done(_) => ())
+    }
+
+    /// How far the newest unsafe recovery is.
+    pub async fn recovery(&self) -> Result<recovery::Progress, Error> {
+        answer!(self, Ask::ShowRecovery(Nothing {}), "show-recovery", Answer::Recovery(progress) => progress)
     }
 
     /// Says how a region stands; brings what its leader should do next, if anything.

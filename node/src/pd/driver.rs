@@ -6,15 +6,20 @@
 
 mod tables;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
+
+use failpoints::Points;
 
 use crate::{
     env::Instant,
     fact::Text,
-    region::{Region, RegionId},
-    wire::placement::{
-        Answer, Ask, AskSplit, Bootstrap, ChildIds, Located, Next, Nothing, Range, Reason, RegionHeartbeat, SafePoint,
-        SplitIds, Store, StoreState, Stores as StoreList, Truth,
+    region::{Region, RegionId, StoreId},
+    wire::{
+        placement::{
+            Answer, Ask, AskSplit, Bootstrap, ChildIds, Located, Next, Nothing, Range, Reason, RegionHeartbeat,
+            SafePoint, SplitIds, Store, StoreState, Stores as StoreList, Truth,
+        },
+        recovery::{Heard, Plan, RemoveFailedStores, Report},
     },
 };
 
@@ -24,6 +29,7 @@ use super::{
     kept::Change,
     operators::Operators,
     progress::Stated,
+    recovery::Recovery,
     regions::{Known, Put, Regions},
     repair::{View, Wish, wish},
     rules::Rules,
@@ -49,6 +55,7 @@ pub(super) struct Kept {
     pub ids: u64,
     pub timestamps: u64,
     pub safe_point: u64,
+    pub recovery_step: u64,
     pub stores: Vec<Store>,
     pub regions: Vec<Region>,
     pub rules: Rules,
@@ -66,13 +73,14 @@ pub(super) struct Driver {
     operators: Operators,
     rules: Rules,
     progress: Stated,
+    recovery: Recovery,
     effects: Effects,
 }
 
 impl Driver {
     /// Goes on from what was kept. Stores count as heard of now, so that none is given up for this process's own
     /// absence.
-    pub(super) fn resume(options: Options, kept: Kept, now: Instant) -> Driver {
+    pub(super) fn resume(options: Options, points: &Points, kept: Kept, now: Instant) -> Driver {
         let mut stores = Stores::default();
         for record in kept.stores {
             stores.restore(record, now);
@@ -85,6 +93,7 @@ impl Driver {
         Driver {
             ids: Sequence::resume(kept.ids, options.ids_ahead),
             timestamps: Sequence::resume(kept.timestamps, span(options.timestamps_ahead)),
+            recovery: Recovery::resume(kept.recovery_step, options.recovery_redispatch, points.clone()),
             options,
             is_founded: kept.cluster,
             safe_point: kept.safe_point,
@@ -135,10 +144,15 @@ impl Driver {
                 let stores = self.stores.all().map(|(_, entry)| entry.record.clone()).collect();
                 Ok(Answer::Stores(StoreList { stores }))
             }
-            Ask::StoreHeartbeat(heartbeat) => {
+            Ask::StoreHeartbeat(mut heartbeat) => {
+                let (store, report) = (heartbeat.store, heartbeat.report.take());
                 self.stores.heard(heartbeat, now)?;
-                Ok(self.safe_point())
+                let plan = self.store_reported(store, report, now);
+                let recovering = self.recovery.is_running();
+                Ok(Answer::Heard(Heard { safe_point: self.safe_point, plan, recovering }))
             }
+            Ask::RemoveFailedStores(ask) => self.remove_failed_stores(&ask, now),
+            Ask::ShowRecovery(_) => Ok(Answer::Recovery(self.recovery.progress())),
             Ask::RegionHeartbeat(heartbeat) => self.region_heartbeat(heartbeat, now),
             Ask::GetRegion(ask) => {
                 let found = self.regions.at(&ask.key).map(located);
@@ -175,6 +189,8 @@ impl Driver {
 
     /// What happens by time alone: operators expire, drained stores are buried, the safe point follows the clock.
     pub(super) fn tick(&mut self, now: Instant, wall_ns: u64) {
+        self.recovery.tick(now);
+        self.carry_out_recovery();
         let limit = u64::try_from(self.options.operator_timeout.as_nanos()).unwrap_or(u64::MAX);
         if let Some(before) = now.0.checked_sub(limit) {
             let ended = self.operators.expire(Instant(before));
@@ -242,6 +258,10 @@ impl Driver {
             return Err((Reason::StaleRegion, format!("region {id} is stale at {epoch:?}")));
         }
         self.keep_region(id, put);
+        if self.recovery.is_running() {
+            // Nothing is scheduled: what stores do now is theirs and the recovery's.
+            return Ok(Answer::Next(Next { epoch, step: None }));
+        }
         let Some(known) = self.regions.get(id) else { return Err(invalid(format!("region {id} vanished"))) };
         let (mut next, ended) = self.operators.next(known);
         self.effects.facts.extend(ended);
@@ -264,9 +284,77 @@ impl Driver {
         Ok(self.operators.next(known).0)
     }
 
+    /// Gives stores up for good, and begins to recover what lost its majority with them.
+    fn remove_failed_stores(&mut self, ask: &RemoveFailedStores, now: Instant) -> Result<Answer, Refused> {
+        if self.recovery.is_running() {
+            return Err((Reason::Recovering, "an unsafe recovery is under way".into()));
+        }
+        if ask.stores.is_empty() {
+            return Err(invalid("no store is named as failed".into()));
+        }
+        for &store in &ask.stores {
+            let entry = self.stores.get(store)?;
+            let is_up = entry.state() == StoreState::Up && entry.silent(now) < self.options.store_disconnected;
+            if is_up {
+                return Err((Reason::NotFailed, format!("store {store} is up and connected")));
+            }
+        }
+        for &store in &ask.stores {
+            if let Some(record) = self.stores.bury_lost(store) {
+                self.keep_store(record);
+            }
+        }
+        let live = self.stores.all().filter(|(_, entry)| entry.state() != StoreState::Tombstone);
+        let live = live.map(|(id, entry)| (id, entry.is_columnar()));
+        self.recovery.begin(&ask.stores, live, now, Duration::from_millis(ask.timeout_ms));
+        self.carry_out_recovery();
+        Ok(done())
+    }
+
+    /// A store lives, and may have a report; what it is to do for a recovery.
+    fn store_reported(&mut self, store: StoreId, report: Option<Report>, now: Instant) -> Option<Plan> {
+        if !self.recovery.is_running() {
+            return None;
+        }
+        let Driver { recovery, ids, effects, .. } = self;
+        let mut give = || {
+            let given = ids.give(2, 0)?;
+            if let Some(upto) = given.save {
+                effects.changes.push(Change::Ids(upto));
+                effects.sync = true;
+                effects.facts.push(Fact::IdsReserved { upto });
+            }
+            Some((given.first, given.first + 1))
+        };
+        let plan = recovery.heard(store, report, now, &mut give);
+        self.carry_out_recovery();
+        plan
+    }
+
+    /// Keeps and states what the recovery has come to.
+    fn carry_out_recovery(&mut self) {
+        let did = self.recovery.take_effects();
+        if let Some(step) = did.step {
+            self.effects.changes.push(Change::RecoveryStep(step));
+            self.effects.sync = true;
+        }
+        self.effects.facts.extend(did.facts);
+        if did.ended {
+            let forgotten = self.regions.forget();
+            self.effects.facts.push(Fact::RegionsForgotten { regions: forgotten.len() as u64 });
+            for region in forgotten {
+                self.effects.changes.push(Change::NoRegion(region));
+                self.effects.facts.extend(self.operators.end(region, "stale"));
+            }
+        }
+    }
+
     fn ask_split(&mut self, ask: &AskSplit) -> Result<Answer, Refused> {
         let region = &ask.region;
         self.check_region(region)?;
+        if self.recovery.is_running() {
+            return Err((Reason::Recovering, "an unsafe recovery is under way".into()));
+        }
         if let Some(known) = self.regions.get(region.id)
             && known.region.epoch.version > region.epoch.version
         {

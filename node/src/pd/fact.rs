@@ -39,6 +39,23 @@ crate::facts! { room "placement" wraps Placement;
     TableProgress "placement-table-progress" { table: u64, count: u64, regions: u64, peers: u64, available: u64, stores: u64 }
     /// Ids were given out for a split.
     SplitAsked "placement-split-asked" { region: RegionId, count: u64 }
+    /// A store was given up for good at the beginning of an unsafe recovery.
+    RecoveryStoreFailed "recovery-store-failed" { store: StoreId }
+    /// An unsafe recovery was asked for and begins; it may take `limit_ms`.
+    RecoveryBegun "recovery-begun" { step: u64, failed: u64, limit_ms: u64 }
+    /// An unsafe recovery enters a stage; `step` never returns. `cause` says why it fails, once it does.
+    RecoveryStage "recovery-stage" { stage: Text, step: u64, cause: Text }
+    /// A store was given its part of a step, anew if it had not reported for long. With `keeps_leaders` its force leaders
+    /// stay whatever the plan holds; a plan without anything has them step down.
+    RecoveryPlanDispatched "recovery-plan-dispatched" { store: StoreId, step: u64, force_leaders: u64, demotes: u64, tombstones: u64, creates: u64, keeps_leaders: bool, again: bool }
+    /// A store has done its part of a step.
+    RecoveryReportAccepted "recovery-report-accepted" { store: StoreId, step: u64, peers: u64 }
+    /// A report of another step, or of a store that is not asked, counts for nothing.
+    RecoveryReportIgnored "recovery-report-ignored" { store: StoreId, step: u64, current: u64 }
+    /// An unsafe recovery ended: `finished` or `failed`.
+    RecoveryEnded "recovery-ended" { outcome: Text, step: u64, cause: Text }
+    /// What was known of regions is forgotten: after an unsafe recovery it may be ahead of what is left of them.
+    RegionsForgotten "placement-regions-forgotten" { regions: u64 }
     /// A command of the operator of the cluster was taken or refused.
     Commanded "placement-commanded" { command: Text, outcome: Text }
 }

@@ -17,6 +17,7 @@ const FOUNDED: &[u8] = b"cluster";
 const IDS: &[u8] = b"ids";
 const TIMESTAMPS: &[u8] = b"timestamps";
 const SAFE_POINT: &[u8] = b"safe-point";
+const RECOVERY_STEP: &[u8] = b"recovery-step";
 const STORE: &[u8] = b"store/";
 const REGION: &[u8] = b"region/";
 const RULE: &[u8] = b"rule/";
@@ -28,6 +29,7 @@ pub(super) enum Change {
     Ids(u64),
     Timestamps(u64),
     SafePoint(u64),
+    RecoveryStep(u64),
     Store(Store),
     Region(Arc<Region>),
     NoRegion(RegionId),
@@ -45,6 +47,7 @@ pub(super) fn batch(changes: &[Change]) -> WriteBatch {
             Change::Ids(upto) => (Bytes::from_static(IDS), number(upto)),
             Change::Timestamps(upto) => (Bytes::from_static(TIMESTAMPS), number(upto)),
             Change::SafePoint(timestamp) => (Bytes::from_static(SAFE_POINT), number(timestamp)),
+            Change::RecoveryStep(step) => (Bytes::from_static(RECOVERY_STEP), number(step)),
             Change::Store(record) => (with_id(STORE, record.id), record.encode_to_vec().into()),
             Change::Region(region) => (with_id(REGION, region.id), region.encode_to_vec().into()),
             Change::NoRegion(id) => {
@@ -74,6 +77,7 @@ pub(super) async fn load(engine: &Engine) -> Result<Kept, OpenError> {
             IDS => kept.ids = number()?,
             TIMESTAMPS => kept.timestamps = number()?,
             SAFE_POINT => kept.safe_point = number()?,
+            RECOVERY_STEP => kept.recovery_step = number()?,
             store if store.starts_with(STORE) => {
                 kept.stores.push(Store::decode(value.clone()).map_err(|_| bad())?);
             }

@@ -67,6 +67,12 @@ impl Regions {
         self.by_id.get(id).filter(|known| known.region.contains(key))
     }
 
+    /// Forgets everything; the ids of what was known.
+    pub(super) fn forget(&mut self) -> Vec<RegionId> {
+        let forgotten = std::mem::take(self);
+        forgotten.by_id.into_keys().collect()
+    }
+
     /// How many regions have a peer on a store.
     pub(super) fn count_on(&self, store: StoreId) -> usize {
         self.by_id.values().filter(|known| known.region.peer_on(store).is_some()).count()

@@ -106,9 +106,11 @@ pub(super) fn wish(known: &Known, view: &View<'_>) -> Option<Wish> {
     if let Some(wish) = learners::wish(known, view) {
         return Some(wish);
     }
-    // A learner on a row store is somebody's half-done repair; while a voter is missing it may still be wanted.
-    let settled = voters.len() == replicas && lost.or(leaving).is_none();
-    if let Some(left_over) = learners().next().filter(|_| settled && view.options.remove_learners) {
+    // A learner on a row store is somebody's half-done repair; while a voter is missing it may still be wanted, unless
+    // its store is gone.
+    let settled = voters.len() == replicas && lost.or(leaving).is_none() && view.options.remove_learners;
+    let dead = learners().find(|peer| view.is_lost(known, peer));
+    if let Some(left_over) = dead.or(learners().next().filter(|_| settled)) {
         return Some(Wish::Remove(*left_over));
     }
     let too_large = |limit: Option<u64>, is: u64| limit.is_some_and(|limit| is > limit);
@@ -309,6 +311,7 @@ pub(super) mod tests {
             ("one too many: the one behind", "1 2 3 4", "1 2 3 4:pending", 0, "remove 4"),
             ("too many, yet too few are healthy", "1 2 3 4", "1 2:pending 3:pending 4:pending", 0, "nothing"),
             ("a learner left over", "1 2 3 4", "1 2 3 4:learner", 0, "remove 4"),
+            ("a dead learner, and a voter that cannot be had", "1 2 3:tombstone", "1 2 3:learner-down", 0, "remove 3"),
             ("a columnar learner that no table wants", "1 2 3 4:tiflash", "1 2 3 4:learner", 0, "remove 4"),
             ("a learner may still be wanted", "1 2 3:down", "1 2 3:down 4:learner-pending", 0, "nothing"),
             ("a joint configuration is left alone", "1 2 3 4", "1 2 4:incoming", 0, "nothing"),

@@ -111,6 +111,13 @@ impl Stores {
         Ok(())
     }
 
+    /// Takes a store to its tombstone whatever it holds: it is lost. Returns the record to keep.
+    pub(super) fn bury_lost(&mut self, id: StoreId) -> Option<Store> {
+        let entry = self.0.get_mut(&id).filter(|entry| entry.state() != StoreState::Tombstone)?;
+        entry.record.set_state(StoreState::Tombstone);
+        Some(entry.record.clone())
+    }
+
     /// Takes an Offline store that holds nothing any more to its tombstone. Returns the record to keep.
     pub(super) fn bury(&mut self, id: StoreId) -> Option<Store> {
         let entry = self.0.get_mut(&id).filter(|entry| entry.state() == StoreState::Offline)?;

@@ -6,6 +6,8 @@ pub mod apply;
 pub mod lifecycle;
 /// Consensus.
 pub mod raft;
+/// Unsafe recovery.
+pub mod recovery;
 /// Ranges, epochs, maps.
 pub mod region;
 /// Snapshots and their files.

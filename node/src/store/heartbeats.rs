@@ -1,8 +1,11 @@
-//! A store's own heartbeat: it lives, and hears the safe point.
+//! A store's own heartbeat: it lives, and hears the safe point. During an unsafe recovery heartbeats carry its reports,
+//! bring its part of each step, and come quickly.
 //!
 //! Regions report themselves from the raft loop, which knows their leaders.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
+
+use futures::future::select;
 
 use super::{
     fact::lifecycle::Fact,
@@ -10,8 +13,12 @@ use super::{
     options::Options,
     raft_loop::View,
     snapshot::Manager,
+    unsafe_recovery::Reports,
 };
 use crate::{engine::Engine, env::Env, fact::Text, pd::Client, region::StoreId, wire::placement::StoreHeartbeat};
+
+/// The longest pause between two heartbeats during an unsafe recovery.
+const RECOVERING_PAUSE: Duration = Duration::from_millis(200);
 
 /// Starts the task.
 pub(super) fn spawn(
@@ -20,11 +27,11 @@ pub(super) fn spawn(
     mailbox: &Mailbox,
     engine: &Engine,
     pd: &Client,
-    (manager, view): (&Manager, &Arc<View>),
+    (manager, view, reports): (&Manager, &Arc<View>, &Reports),
     store: StoreId,
 ) {
     let (env, mailbox, pd, pause) = (env.clone(), mailbox.clone(), pd.clone(), options.pd_store_heartbeat_tick);
-    let (engine, manager, view) = (engine.clone(), manager.clone(), view.clone());
+    let (engine, manager, view, reports) = (engine.clone(), manager.clone(), view.clone(), reports.clone());
     let columnar = options.is_columnar();
     env.clone().spawn("store-heartbeat", async move {
         loop {
@@ -35,12 +42,24 @@ pub(super) fn spawn(
                 snapshots: 0,
                 is_busy: engine.failed().is_some(),
                 caught_up: if columnar { view.caught_up() } else { Vec::new() },
+                report: reports.current(),
             };
+            let reported = heartbeat.report.as_ref().map(|report| report.step);
+            let mut pause = pause;
             match pd.store_heartbeat(heartbeat).await {
-                Ok(safe_point) => mailbox.send(Mail::SafePoint(safe_point)),
+                Ok(heard) => {
+                    reported.into_iter().for_each(|step| reports.delivered(step));
+                    mailbox.send(Mail::SafePoint(heard.safe_point));
+                    if let Some(plan) = heard.plan {
+                        mailbox.send(Mail::Recover(Box::new(plan)));
+                    }
+                    if heard.recovering {
+                        pause = pause.min(RECOVERING_PAUSE);
+                    }
+                }
                 Err(error) => env.state(Fact::PlacementUnreachable { cause: Text::from(error.to_string()) }),
             }
-            env.sleep(pause).await;
+            select(env.sleep(pause), std::pin::pin!(reports.news())).await;
         }
     });
 }

@@ -8,7 +8,7 @@ use crate::{
     fact::Digest,
     region::{PeerId, Region, RegionId, StoreId},
     store::state::{ApplyState, MergeState},
-    wire::{kv, peer::PeerMessage, placement},
+    wire::{kv, peer::PeerMessage, placement, recovery},
 };
 
 /// One piece of mail.
@@ -122,6 +122,10 @@ pub enum Mail {
     Known(RegionId, PeerId, Option<Box<Region>>),
     /// The safe point in force.
     SafePoint(u64),
+    /// This store's part of a step of an unsafe recovery.
+    Recover(Box<recovery::Plan>),
+    /// The range of an empty region that an unsafe recovery wants is clean.
+    Cleaned(Box<Region>),
     /// Something that comes round.
     Round(Round),
     /// End in good order.

@@ -21,6 +21,7 @@ mod requests;
 mod sleep;
 mod snapshots;
 pub mod split;
+pub mod unsafe_recovery;
 mod words;
 
 use std::{
@@ -120,6 +121,7 @@ pub struct Peer {
     heard: Instant,
     /// How letters to the others begin, until the region changes.
     letterheads: BTreeMap<PeerId, (Id, Letterhead)>,
+    recovery: unsafe_recovery::Recovery,
 }
 
 impl Peer {
@@ -190,6 +192,7 @@ impl Peer {
             strangers: BTreeMap::new(),
             heard: turn.now,
             letterheads: BTreeMap::new(),
+            recovery: unsafe_recovery::Recovery::default(),
             raw,
             region,
             me,
@@ -253,6 +256,7 @@ impl Peer {
         } else {
             self.leaderless = None;
         }
+        self.tick_recovery(turn);
         self.listen(turn);
         self.note_pending(turn);
         let patience = turn.options.election_timeout_min();

@@ -14,6 +14,7 @@ mod events;
 mod lifecycle;
 mod merge;
 mod ranges;
+mod unsafe_recovery;
 
 pub use lifecycle::Found;
 pub use merge::Tomb;
@@ -41,6 +42,7 @@ use super::{
     site,
     snapshot::{self, Key, collect::PeerState},
     turn::Turn,
+    unsafe_recovery::{Reports, Step},
 };
 use crate::{
     engine::Engine,
@@ -77,6 +79,8 @@ pub struct Reach {
     pub registry: Arc<Mutex<Registry>>,
     /// Shared with the collection of snapshots.
     pub view: Arc<View>,
+    /// Reports for an unsafe recovery.
+    pub reports: Reports,
 }
 
 /// The peers as the collection of snapshots sees them.
@@ -121,6 +125,8 @@ pub struct RaftLoop {
     tick: Option<BoxFuture<'static, ()>>,
     stopping: bool,
     safe_point: u64,
+    /// The newest step of an unsafe recovery.
+    step: Step,
 }
 
 /// Has a peer driven in this turn, once for all that makes it busy.
@@ -148,6 +154,7 @@ impl RaftLoop {
             tick: None,
             stopping: false,
             safe_point: 0,
+            step: Step::default(),
         }
     }
 
@@ -191,6 +198,10 @@ impl RaftLoop {
                 self.sort(mail);
             }
             self.handle_busy();
+            if self.step.is_active() {
+                self.tend_step();
+                self.handle_busy();
+            }
             self.finish();
         }
     }
@@ -246,6 +257,7 @@ impl RaftLoop {
                 return;
             }
             Mail::SafePoint(safe_point) => return self.on_safe_point(*safe_point),
+            Mail::Recover(_) | Mail::Cleaned(_) => return self.sort_recovery(mail),
             Mail::Round(round) => return self.on_round(*round),
             Mail::Stop => {
                 self.stopping = true;

@@ -29,6 +29,8 @@ failpoints::sites! {
         BEFORE_RAFT_SEND: Async = "before-raft-send";
         /// A turn of the raft loop begins.
         BEFORE_TURN: Async = "before-raft-turn";
+        /// A peer is asked to lead without a majority; `return` refuses.
+        BEFORE_FORCE_LEADER: Sync = "before-force-leader";
         /// Apply is about to hand an engine snapshot to the region worker.
         BEFORE_SNAPSHOT_HANDOVER: Async = "before-snapshot-handover";
     }

@@ -10,6 +10,7 @@ mod stores;
 
 use bytes::Bytes;
 
+use super::recovery;
 pub use regions::{
     AskSplit, ChangePeers, ChildIds, DownPeer, Located, Next, RegionHeartbeat, Regions, SplitIds, SplitKeys, Step,
 };
@@ -20,7 +21,7 @@ pub use stores::{Bootstrap, Ids, Label, RemoveStore, Store, StoreHeartbeat, Stor
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Request {
     /// What is asked.
-    #[prost(oneof = "Ask", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21")]
+    #[prost(oneof = "Ask", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 26, 27")]
     pub ask: Option<Ask>,
 }
 
@@ -90,6 +91,12 @@ pub enum Ask {
     /// How far the columnar replicas of the table of this id have come.
     #[prost(message, tag = "21")]
     TableProgress(Id),
+    /// Stores are lost for good: recover what lost its majority with them.
+    #[prost(message, tag = "26")]
+    RemoveFailedStores(recovery::RemoveFailedStores),
+    /// How far the newest recovery is.
+    #[prost(message, tag = "27")]
+    ShowRecovery(Nothing),
 }
 
 /// No content.
@@ -132,7 +139,7 @@ pub struct SafePoint {
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Response {
     /// The answer or the error.
-    #[prost(oneof = "Answer", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13")]
+    #[prost(oneof = "Answer", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 15, 16")]
     pub answer: Option<Answer>,
 }
 
@@ -178,6 +185,12 @@ pub enum Answer {
     /// How far a table's replicas have come.
     #[prost(message, tag = "13")]
     Progress(Progress),
+    /// A store was heard.
+    #[prost(message, tag = "15")]
+    Heard(recovery::Heard),
+    /// How far a recovery is.
+    #[prost(message, tag = "16")]
+    Recovery(recovery::Progress),
 }
 
 /// Yes or no.
@@ -234,4 +247,8 @@ pub enum Reason {
     StoreRemoved = 8,
     /// No rule names the table.
     TableNotFound = 9,
+    /// An unsafe recovery is under way: nothing is scheduled, and no other one begins.
+    Recovering = 13,
+    /// The stores named as failed are not: one is unknown, or was heard of lately.
+    NotFailed = 14,
 }

@@ -22,6 +22,7 @@ pub(super) fn subject(action: &Action) -> Option<&str> {
         | Action::Stop { node }
         | Action::Restart { node, .. }
         | Action::Wipe { node }
+        | Action::Lose { node }
         | Action::Pause { node, .. }
         | Action::Resume { node }
         | Action::Isolate { node, .. }
@@ -56,6 +57,7 @@ pub(super) fn act(cluster: &Cluster, action: &Action) -> (Vec<Held>, Option<Nano
             cluster.wipe(node.as_str());
             cluster.start(node.as_str(), None);
         }
+        Action::Lose { node } => cluster.lose(node.as_str()),
         Action::Pause { node, lasting } => {
             cluster.member(node.as_str()).process.pause();
             let name = node.as_str().to_owned();

@@ -5,7 +5,7 @@
 //!
 //! Not here: stores' own chores (flush, compaction, collection), which are called on the store in its process.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use node::{
@@ -29,6 +29,12 @@ use crate::{
 
 /// How many reads a probe has under way at most.
 const PROBE_READERS: usize = 16;
+
+/// How long the placement driver is asked for what it is not ready to do.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The pause between two such attempts.
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// What the operator can be asked to do.
 #[derive(Clone, Debug)]
@@ -67,6 +73,22 @@ pub enum Order {
         key: Bytes,
         /// From where.
         store: String,
+    },
+    /// Replaces a replica of a key's region by one joint change.
+    ReplacePeer {
+        /// The key.
+        key: Bytes,
+        /// Whose vote goes.
+        from: String,
+        /// Where the new one is.
+        to: String,
+    },
+    /// Has the placement driver recover what lost its majority with these stores.
+    UnsafeRecover {
+        /// The stores.
+        stores: Vec<String>,
+        /// How long it may take.
+        limit: Duration,
     },
     /// All replicas of a key's region hash their content.
     ComputeHash {
@@ -126,6 +148,12 @@ pub(super) fn order(action: &Action) -> Option<Order> {
             Order::AddPeer { key: key(of), store: name(store), learner: *learner }
         }
         Action::RemovePeer { key: of, store } => Order::RemovePeer { key: key(of), store: name(store) },
+        Action::ReplacePeer { key: of, from, to } => {
+            Order::ReplacePeer { key: key(of), from: name(from), to: name(to) }
+        }
+        Action::UnsafeRecover { stores, timeout } => {
+            Order::UnsafeRecover { stores: stores.0.iter().map(name).collect(), limit: timeout.duration() }
+        }
         Action::ComputeHash { key: of } => Order::ComputeHash { key: key(of) },
         Action::CompactLog { node, key: of } => Order::CompactLog { node: name(node), key: of.as_ref().map(key) },
         Action::SetTiflashReplica { table, start, end, count } => {
@@ -221,6 +249,8 @@ impl Operator {
                 let peer = peer.ok_or_else(|| "no such replica".to_owned())?;
                 self.change(&key, PeerChange { kind: ChangeKind::Remove as i32, peer }).await
             }
+            Order::ReplacePeer { key, from, to } => self.replace_peer(&key, &from, &to).await,
+            Order::UnsafeRecover { stores, limit } => self.unsafe_recover(&stores, limit).await,
             Order::ComputeHash { key } => self.client.compute_hash(&key).await.map(drop).map_err(said),
             Order::CompactLog { node, key } => self.compact_log(&node, key).await,
             Order::SetTiflashReplica { table, start, end, count } => {
@@ -240,6 +270,34 @@ impl Operator {
 
     async fn change(&self, key: &Bytes, change: PeerChange) -> Result<(), String> {
         self.client.change_peers(key, vec![change]).await.map(drop).map_err(|error| error.to_string())
+    }
+
+    async fn replace_peer(&self, key: &Bytes, from: &str, to: &str) -> Result<(), String> {
+        let (from, to) = (self.store(from)?, self.store(to)?);
+        let id = self.client.pd().alloc_ids(1).await.map_err(|error| error.to_string())?;
+        let regions = self.cluster.witness().with_rest(|rest| rest.regions());
+        let region = regions.into_iter().find(|region| region.contains(key));
+        let old = region.as_ref().and_then(|region| region.peer_on(from)).copied();
+        let old = old.ok_or_else(|| "no such replica".to_owned())?;
+        let new = Peer { id, store: to, role: Role::Voter as i32 };
+        let old = Peer { role: Role::Learner as i32, ..old };
+        let changes = [(ChangeKind::AddVoter, new), (ChangeKind::AddLearner, old)];
+        let changes = changes.map(|(kind, peer)| PeerChange { kind: kind as i32, peer }).to_vec();
+        self.client.change_peers(key, changes).await.map(drop).map_err(|error| error.to_string())
+    }
+
+    /// Asks until the recovery has begun: the placement driver has to miss the stores first.
+    async fn unsafe_recover(&self, stores: &[String], limit: Duration) -> Result<(), String> {
+        let stores = stores.iter().map(|name| self.store(name)).collect::<Result<Vec<_>, _>>()?;
+        let room = self.cluster.room();
+        let deadline_ns = room.true_ns() + PATIENCE.as_nanos() as u64;
+        loop {
+            match self.client.pd().remove_failed_stores(stores.clone(), limit).await {
+                Ok(()) => return Ok(()),
+                Err(error) if room.true_ns() >= deadline_ns => return Err(error.to_string()),
+                Err(_) => room.sleep(PAUSE).await,
+            }
+        }
     }
 
     async fn compact_log(&self, node: &str, key: Option<Bytes>) -> Result<(), String> {

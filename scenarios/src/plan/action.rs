@@ -7,7 +7,7 @@
 use super::{
     error::PlanError,
     field::{Field, Fields},
-    name::{DiskFault, End, Keep, Key, Keys, Node, PointAction, Release, Sides, Site},
+    name::{DiskFault, End, Keep, Key, Keys, Node, Nodes, PointAction, Release, Sides, Site},
     quantity::{Nanos, Ratio, SignedNanos},
 };
 
@@ -177,6 +177,12 @@ actions! {
 
     /// Kills a store, empties its disk and starts it as a new store, under new ids.
     Wipe "wipe", r#"{ at = "2s", do = "wipe", node = "store-3" }"# {
+        /// Which store.
+        node "node": Node,
+    }
+
+    /// A store is lost for good, disk and all: it is never started again, not at the end of chaos either.
+    Lose "lose", r#"{ at = "2s", do = "lose", node = "store-3" }"# {
         /// Which store.
         node "node": Node,
     }
@@ -365,6 +371,24 @@ actions! {
         end "end": Option<Key> = None,
         /// How many replicas; with 0 it has no rule any more.
         count "count": u64,
+    }
+
+    /// Puts a replica on one store in the place of the one on another, by one joint change of the membership.
+    ReplacePeer "replace-peer", r#"{ at = "5s", do = "replace-peer", key = "k0042", from = "store-3", to = "store-4" }"# {
+        /// A key of the region.
+        key "key": Key,
+        /// Whose vote goes.
+        from "from": Node,
+        /// Where the new one is.
+        to "to": Node,
+    }
+
+    /// Has the placement driver give stores up for good and recover what lost its majority with them.
+    UnsafeRecover "unsafe-recover", r#"{ at = "5s", do = "unsafe-recover", stores = ["store-1", "store-2"], timeout = "30s" }"# {
+        /// The stores; they are down.
+        stores "stores": Nodes,
+        /// How long the recovery may take.
+        timeout "timeout": Nanos = Nanos::secs(30),
     }
 
     /// Flushes the memtables of a store.

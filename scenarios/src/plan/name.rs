@@ -215,6 +215,32 @@ impl Field for Sides {
     }
 }
 
+/// Processes in a list: `["store-1", "store-2"]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Nodes(pub Vec<Node>);
+
+impl Field for Nodes {
+    const UNIT: &'static str = "list of nodes";
+
+    fn read(spot: &Spot<'_, '_>) -> Result<Self, PlanError> {
+        let nodes = spot.items("a list of nodes")?.map(|item| Node::read(&item)).collect::<Result<Vec<_>, _>>()?;
+        if nodes.is_empty() {
+            return Err(spot.wrong_value("the list is empty"));
+        }
+        Ok(Self(nodes))
+    }
+
+    fn write(&self, out: &mut String) {
+        write_list(&self.0, out, |node, out| node.write(out));
+    }
+
+    #[cfg(test)]
+    fn any() -> proptest::strategy::BoxedStrategy<Self> {
+        use proptest::prelude::*;
+        proptest::collection::vec(Node::any(), 1..3).prop_map(Self).boxed()
+    }
+}
+
 /// Keys in a list: `["k0042", "k0099"]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Keys(pub Vec<Key>);

@@ -104,7 +104,7 @@ fn unbooted(missing: &[String]) -> Failure {
 
 /// How many voters each region can have.
 fn voters(cluster: &Cluster) -> u64 {
-    cluster.plan().knobs.get(knobs::PD_REPLICAS).min(cluster.plan().cluster.stores)
+    cluster.plan().knobs.get(knobs::PD_REPLICAS).min(cluster.living_stores())
 }
 
 /// Waits until nothing is missing for rest; what is, when the time is up.

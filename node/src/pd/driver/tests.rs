@@ -23,7 +23,7 @@ struct Talk {
 
 impl Talk {
     fn new(options: Options) -> Talk {
-        let driver = Driver::resume(options, Kept::default(), Instant(0));
+        let driver = Driver::resume(options, &Points::default(), Kept::default(), Instant(0));
         Talk { driver, now: 0, changes: vec![], facts: vec![] }
     }
 
@@ -82,6 +82,7 @@ impl Talk {
                 Change::Ids(upto) => kept.ids = upto,
                 Change::Timestamps(upto) => kept.timestamps = upto,
                 Change::SafePoint(safe_point) => kept.safe_point = safe_point,
+                Change::RecoveryStep(step) => kept.recovery_step = step,
                 Change::Store(record) => kept.stores.push(record),
                 Change::Region(region) => kept.regions.push(Region::clone(&region)),
                 Change::NoRegion(id) => kept.regions.retain(|region| region.id != id),
@@ -89,7 +90,7 @@ impl Talk {
                 Change::NoRule(_) => kept.rules = Rules::default(),
             }
         }
-        Talk { driver: Driver::resume(options, kept, Instant(0)), ..self }
+        Talk { driver: Driver::resume(options, &Points::default(), kept, Instant(0)), ..self }
     }
 }
 
@@ -220,7 +221,7 @@ fn the_safe_point_follows_the_clock_and_never_passes_what_was_given_out() {
     let mut talk = Talk::founded(Options { safe_point_retention: Duration::from_secs(600), ..options() });
     let safe_point =
         |talk: &mut Talk| match talk.ask(Ask::StoreHeartbeat(StoreHeartbeat { store: 1, ..Default::default() })) {
-            Ok(Answer::SafePoint(safe_point)) => safe_point.timestamp,
+            Ok(Answer::Heard(heard)) => heard.safe_point,
             other => panic!("{other:?}"),
         };
     talk.pass(3600);

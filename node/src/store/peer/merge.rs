@@ -264,7 +264,10 @@ impl Peer {
     fn consider_rollback(&mut self, turn: &mut Turn) {
         let Some(merging) = &self.merging else { return };
         let ready = self.is_leader() && self.admin.is_none() && self.raw.raft.apply_to_current_term();
-        if ready && rolls_back(&self.region, &merging.wants) {
+        // Lost voters agree with whatever a force leader does.
+        let mut wants = merging.wants.clone();
+        wants.extend(self.lost_voters().map(|lost| (lost.id, false)));
+        if ready && rolls_back(&self.region, &wants) {
             let rollback = RollbackMerge { commit: merging.state.commit };
             self.admin(turn, "rollback-merge", Body::RollbackMerge(rollback), Answer::nobody());
         }

@@ -50,6 +50,7 @@ impl Peer {
         self.propose_gathered(turn);
         self.begin_round(turn);
         self.append_what_merge_brought(turn);
+        self.tend_recovery(turn);
         while self.applying.is_none() && self.raw.has_ready() {
             if self.has_snapshot_waiting() && !(self.is_drained() && self.takes.is_empty()) {
                 break;
@@ -185,6 +186,10 @@ impl Peer {
             let last_term = self.raw.raft.raft_log.term(last_index).unwrap_or(0);
             turn.env.state(Fact::Elected { region, peer, term, last_index, last_term });
             self.lease.propose(self.raw.raft.raft_log.last_index(), turn.now);
+            if self.is_force_leader() {
+                // No quorum stands behind it.
+                self.lease.bar(turn.env.now());
+            }
             turn.wishes.push(Wish::Report(region));
         }
         if leader != self.leader && leader != 0 {

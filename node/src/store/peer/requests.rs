@@ -81,6 +81,10 @@ impl Peer {
             self.refused(turn, "not-leader");
             return Err(not_leader(self.leader()));
         }
+        if self.recovery.is_under_way() {
+            self.refused(turn, "recovery-under-way");
+            return Err(refusal(Reason::ServerIsBusy, "an unsafe recovery of the region is under way"));
+        }
         if self.merging.is_some() {
             self.refused(turn, "merging");
             return Err(refusal(Reason::Merging, format!("region {} is about to merge", self.region.id)));
@@ -188,6 +192,10 @@ impl Peer {
 
     /// Proposes an admin command that has no further conditions.
     pub(super) fn admin(&mut self, turn: &mut Turn, kind: &'static str, body: Body, answer: Answer) {
+        let ends_merge = matches!(body, Body::RollbackMerge(_) | Body::CommitMerge(_));
+        if self.recovery.is_under_way() && !ends_merge {
+            return answer.refuse(Reason::ServerIsBusy, "an unsafe recovery of the region is under way");
+        }
         if self.merging.is_some() && !matches!(body, Body::RollbackMerge(_)) {
             return answer.refuse(Reason::Merging, "the region is prepared for a merge");
         }

@@ -90,6 +90,7 @@ impl Peer {
             && self.generating.is_none()
             && !self.measuring
             && self.closing.is_none()
+            && !self.recovery.is_under_way()
     }
 
     pub(super) fn tick_sleep(&mut self, turn: &mut Turn) {

@@ -76,6 +76,9 @@ impl RaftLoop {
             index,
         });
         self.turn.env.state(region::Fact::Changed { region, peer: me, reason: "conf-change".into(), index });
+        if let Some(peer) = self.peers.get_mut(&id) {
+            peer.recovery_conf_changed(&mut self.turn);
+        }
         if removed {
             self.destroy(id, "removed");
         } else if leads {

@@ -1,6 +1,9 @@
 //! What the placement driver is told of stores, and tells of them.
 
-use crate::region::{Region, RegionId, StoreId};
+use crate::{
+    region::{Region, RegionId, StoreId},
+    wire::recovery,
+};
 
 /// The first store and the first region, which spans everything.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -94,6 +97,9 @@ pub struct StoreHeartbeat {
     /// Regions whose peer here has its content. Only columnar stores say so.
     #[prost(uint64, repeated, tag = "6")]
     pub caught_up: Vec<RegionId>,
+    /// What it has, if a recovery asked for that.
+    #[prost(message, optional, tag = "9")]
+    pub report: Option<recovery::Report>,
 }
 
 /// Stores' records.

@@ -1,0 +1,133 @@
+//! What each stage has stores do, read off a survey. A stage without work has no plan and is skipped.
+
+use std::collections::BTreeMap;
+
+use super::survey::Survey;
+use crate::{
+    region::{Epoch, Peer, PeerId, Region, RegionId, StoreId},
+    wire::recovery::{Demote, ForceLeader, Plan},
+};
+
+/// One step's plans by store.
+pub(super) type Plans = BTreeMap<StoreId, Plan>;
+
+/// Why a stage cannot be planned.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Error {
+    /// No peer of the region has a log.
+    #[error("no peer of region {0} is left")]
+    NobodyLeft(RegionId),
+    /// A store has a peer where nothing should be.
+    #[error("the hole to be filled overlaps region {region} on store {store}")]
+    Overlap {
+        /// The region.
+        region: RegionId,
+        /// The store.
+        store: StoreId,
+    },
+    /// No store could take a new region.
+    #[error("no store is left for new regions")]
+    NoStore,
+    /// The ids for new regions were refused.
+    #[error("no ids for new regions")]
+    NoIds,
+}
+
+/// Learners on columnar stores whose log is the newest: they cannot lead, and nobody else would be elected beside them.
+pub(super) fn tombstone_learners(survey: &Survey<'_>) -> Result<Plans, Error> {
+    let mut plans = Plans::new();
+    for found in &survey.newest {
+        let region = found.region();
+        if survey.can_elect(region, false) || survey.force_leader(region.id).is_some() {
+            continue;
+        }
+        let best = survey.best(region).ok_or(Error::NobodyLeft(region.id))?;
+        if survey.is_columnar(best.store) {
+            plans.entry(best.store).or_default().tombstones.push(region.id);
+        }
+    }
+    Ok(plans)
+}
+
+/// Regions to lead without a majority: first those with a merge to finish. Whoever has none keeps its force leaders,
+/// unless `forgetful` (the defect pd-5085) leaves its plan empty.
+pub(super) fn force_leaders(
+    survey: &Survey<'_>,
+    failed: &[StoreId],
+    live: impl Iterator<Item = StoreId>,
+    for_commit_merge: bool,
+    forgetful: impl FnOnce() -> bool,
+) -> Result<Plans, Error> {
+    let mut plans = Plans::new();
+    for found in &survey.newest {
+        let region = found.region();
+        if survey.can_elect(region, false) || survey.force_leader(region.id).is_some() {
+            continue;
+        }
+        let best = survey.best(region).ok_or(Error::NobodyLeft(region.id))?;
+        if for_commit_merge && !best.report.has_commit_merge {
+            continue;
+        }
+        let none = || ForceLeader { regions: Vec::new(), failed_stores: failed.to_vec() };
+        plans.entry(best.store).or_default().force_leader.get_or_insert_with(none).regions.push(region.id);
+    }
+    if !plans.is_empty() && !forgetful() {
+        for store in live {
+            plans.entry(store).or_default().force_leader.get_or_insert_with(ForceLeader::default);
+        }
+    }
+    Ok(plans)
+}
+
+/// Lost peers to demote, and stale peers to destroy.
+pub(super) fn demotions(survey: &Survey<'_>, with_orphans: impl FnOnce() -> bool) -> Plans {
+    let mut plans = Plans::new();
+    let with_orphans = with_orphans();
+    for found in &survey.newest {
+        let region = found.region();
+        if survey.can_elect(region, false) {
+            continue;
+        }
+        // A region that was just split off may not have one yet: the next look finds it.
+        let Some(leader) = survey.force_leader(region.id) else { continue };
+        let demote = Demote { region: region.id, failed: survey.lost_peers(leader.region(), with_orphans) };
+        plans.entry(leader.store).or_default().demotes.push(demote);
+    }
+    for found in survey.peers.values().flatten() {
+        let region = found.region();
+        // Newer regions have taken its range, and it cannot move on by itself.
+        if found.report.is_initialized() && !survey.is_newest(region.id) && !survey.can_elect(region, false) {
+            plans.entry(found.store).or_default().tombstones.push(region.id);
+        }
+    }
+    plans
+}
+
+/// Empty regions where none is left. `ids` gives a region's and its peer's.
+pub(super) fn empty_regions(
+    survey: &Survey<'_>,
+    stores: &[StoreId],
+    mut ids: impl FnMut() -> Option<(RegionId, PeerId)>,
+) -> Result<Plans, Error> {
+    let mut plans = Plans::new();
+    for (start, end, near) in survey.holes() {
+        // A columnar store takes no region of its own.
+        let near = near.filter(|store| stores.contains(store));
+        let store = near.or(stores.first().copied()).ok_or(Error::NoStore)?;
+        let mut region = Region { id: 0, start, end, epoch: Epoch { conf_ver: 1, version: 1 }, peers: Vec::new() };
+        if let Some(other) = survey.overlapped_by(&region) {
+            return Err(Error::Overlap { region: other.region().id, store: other.store });
+        }
+        let (id, peer) = ids().ok_or(Error::NoIds)?;
+        region.id = id;
+        region.peers.push(Peer { id: peer, store, role: 0 });
+        plans.entry(store).or_default().creates.push(region);
+    }
+    Ok(plans)
+}
+
+/// Empty plans for whoever has a force leader: it steps down.
+pub(super) fn exits(survey: &Survey<'_>) -> Plans {
+    let leaders = survey.peers.values().flatten().filter(|found| found.report.is_force_leader);
+    leaders.map(|found| (found.store, Plan::default())).collect()
+}
