@@ -39,6 +39,21 @@ failpoints::defects! {
         /// The tombstone of a peer without a range names nobody.
         TIKV_10533: "tikv-10533" from "tikv#10533"
             = "destroying an uninitialized peer forgets its id: the old peer returns and votes";
+        /// The observer of applied snapshots takes a follower to be cached never.
+        TIKV_17405: "tikv-17405" from "tikv#17405"
+            = "an applied snapshot bumps the epoch unseen by the region cache";
+        /// The observer of admin commands does not know this one.
+        TIKV_18008: "tikv-18008" from "tikv#18008"
+            = "RollbackMerge bumps the epoch unseen by the region cache";
+        /// A load makes its region Loading when it begins, and looks for that region's id only.
+        TIKV_17403: "tikv-17403" from "tikv#17403"
+            = "a child of a split Pending region never starts loading";
+        /// The engine snapshot of a load is taken while apply still has writes that it kept from the cache.
+        TIKV_17645: "tikv-17645" from "tikv#17645"
+            = "data applied but not flushed is missed when a load is scheduled";
+        /// Collection looks at the snapshots of the region, and not at those of what it was split from.
+        TIKV_17282: "tikv-17282" from "tikv#17282"
+            = "cache collection removes versions that a live snapshot needs";
         /// The acknowledgement overtakes the sync.
         TIKV_994: "tikv-994" from "tikv#994"
             = "an append is acknowledged before it is durable";

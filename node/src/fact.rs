@@ -31,6 +31,8 @@ pub enum Fact {
     Recovery(crate::store::fact::recovery::Fact),
     /// A store as a process.
     Store(crate::store::fact::lifecycle::Fact),
+    /// The region cache.
+    Cache(crate::cache::fact::Fact),
     /// The placement driver.
     Placement(crate::pd::fact::Fact),
 }
@@ -46,6 +48,7 @@ macro_rules! each_room {
             Fact::Snapshot($fact) => $body,
             Fact::Recovery($fact) => $body,
             Fact::Store($fact) => $body,
+            Fact::Cache($fact) => $body,
             Fact::Placement($fact) => $body,
         }
     };
@@ -63,6 +66,7 @@ impl Fact {
             crate::store::fact::snapshot::Fact::SPECS,
             crate::store::fact::recovery::Fact::SPECS,
             crate::store::fact::lifecycle::Fact::SPECS,
+            crate::cache::fact::Fact::SPECS,
             crate::pd::fact::Fact::SPECS,
         ]
         .into_iter()

@@ -6,6 +6,7 @@
 //!
 //! Nothing here knows whether it is simulated.
 
+pub mod cache;
 pub mod client;
 pub mod defects;
 pub mod engine;
@@ -23,6 +24,6 @@ pub mod wire;
 
 /// Every failpoint site and every switch for a defect that a node has.
 pub const CATALOG: failpoints::Catalog = failpoints::Catalog {
-    sites: &[engine::site::TABLE, store::site::TABLE, store::snapshot::site::TABLE],
+    sites: &[cache::site::TABLE, engine::site::TABLE, store::site::TABLE, store::snapshot::site::TABLE],
     defects: &[defects::TABLE, plants::TABLE],
 };

@@ -51,6 +51,7 @@ use self::{
     turn::Turn,
 };
 use crate::{
+    cache::{AskForLoad, Cache},
     engine::{Engine, Family, WriteBatch},
     env::{Connection, Env},
     fact::Text,
@@ -141,13 +142,19 @@ impl Store {
         let registry = Arc::new(Mutex::new(Registry { gone: recovered.gone.clone(), ..Registry::default() }));
         let safe_points = Arc::new(SafePoints::default());
         let points = safe_points.clone();
-        engine.set_safe_point(Arc::new(move |user_key| points.of(user_key)));
+        let safe_point: crate::engine::SafePoint = Arc::new(move |user_key| points.of(user_key));
+        engine.set_safe_point(safe_point.clone());
+        let cache = options.cache.enabled.then(|| {
+            let mailbox = mailbox.clone();
+            let ask: AskForLoad = Arc::new(move |region, cause| mailbox.send(Mail::LoadIntoCache(region, cause)));
+            Cache::start(&env, options.cache.clone(), engine.clone(), safe_point, ask)
+        });
 
         let (log, log_tasks) = mpsc::unbounded_channel();
         let (to_apply, apply_tasks) = mpsc::unbounded_channel();
         let (reader, reads) = mpsc::unbounded_channel();
         let raftlog = recovered.raftlog.clone();
-        let worker = RegionWorker::start(&env, manager.clone(), engine.clone());
+        let worker = RegionWorker::start(&env, manager.clone(), engine.clone(), cache.clone());
         let view = Arc::new(View::default());
         let reports = unsafe_recovery::Reports::default();
         env.spawn(
@@ -169,6 +176,7 @@ impl Store {
             mailbox: mailbox.clone(),
             registry: registry.clone(),
             safe_points,
+            cache: cache.clone(),
         };
         env.spawn("apply", apply::run(shared, apply_tasks));
         env.spawn("reader", service::reader(env.clone(), engine.clone(), reads));
@@ -185,6 +193,7 @@ impl Store {
             out: Vec::new(),
             served: Vec::new(),
             wishes: Vec::new(),
+            cache,
         };
         let reach = Reach {
             engine: engine.clone(),

@@ -3,6 +3,11 @@
 //! A batch is kept as shared byte strings, so that it reaches the memtable without copies; it is encoded once, for the
 //! write-ahead log. Each change has its own sequence number, so that order within a batch counts.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering::SeqCst},
+};
+
 use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::engine::varint;
@@ -59,6 +64,7 @@ pub(crate) enum Op {
 pub struct WriteBatch {
     ops: Vec<Op>,
     bytes: usize,
+    stamp: Option<Arc<AtomicU64>>,
 }
 
 impl WriteBatch {
@@ -87,6 +93,17 @@ impl WriteBatch {
         if end.is_empty() || start < end {
             self.bytes += start.len() + end.len();
             self.ops.push(Op::DeleteRange(family, start, end));
+        }
+    }
+
+    /// Has the sequence number of its last change stored in `stamp`, before any reader sees the batch.
+    pub fn stamp(&mut self, stamp: Arc<AtomicU64>) {
+        self.stamp = Some(stamp);
+    }
+
+    pub(crate) fn stamp_with(&self, sequence: u64) {
+        if let Some(stamp) = &self.stamp {
+            stamp.store(sequence, SeqCst);
         }
     }
 

@@ -162,6 +162,7 @@ impl Writer {
         let mut next = self.sequence + 1;
         for batch in batches {
             let count = batch.len() as u64;
+            batch.stamp_with(next + count - 1);
             memtable.apply(next, batch.into_ops());
             next += count;
         }

@@ -9,6 +9,7 @@
 //! Not here: what is committed, and what a changed region means for raft.
 
 mod admin;
+mod cached;
 mod merge;
 mod write;
 
@@ -33,6 +34,7 @@ use super::{
     state::{ApplyState, Merges, encode},
 };
 use crate::{
+    cache::{self, Cache},
     defects,
     engine::{Engine, Family, Snapshot, WriteBatch},
     env::Env,
@@ -99,6 +101,13 @@ pub enum Task {
         peer: PeerId,
         /// What to do with it.
         then: Box<dyn FnOnce(Taken) + Send>,
+    },
+    /// A region may have to be loaded into the cache.
+    Prepare {
+        /// The region.
+        region: RegionId,
+        /// The peer.
+        peer: PeerId,
     },
     /// The content is to be hashed.
     Hash {
@@ -190,6 +199,8 @@ pub struct Shared {
     pub registry: Arc<Mutex<Registry>>,
     /// Safe points for the engine.
     pub safe_points: Arc<SafePoints>,
+    /// The region cache, if there is one.
+    pub cache: Option<Cache>,
 }
 
 /// One region's part of apply.
@@ -200,6 +211,8 @@ struct Delegate {
     merges: Merges,
     /// The peer was removed by a membership change: nothing more is applied.
     removed: bool,
+    /// Whether what is written goes to the cache, too.
+    cached: bool,
     bytes: u64,
     keys: u64,
     /// The last hash and the entry it is of, for `VerifyHash`.
@@ -219,6 +232,8 @@ struct Apply {
     shared: Shared,
     delegates: BTreeMap<RegionId, Delegate>,
     batch: WriteBatch,
+    /// What the batch writes to cached regions.
+    cached: Vec<cache::Write>,
     /// The newest version of each key that the batch writes.
     pending: BTreeMap<Bytes, write::Newest>,
     touched: BTreeSet<RegionId>,
@@ -238,6 +253,7 @@ pub async fn run(shared: Shared, mut tasks: mpsc::UnboundedReceiver<Task>) {
         shared,
         delegates: BTreeMap::new(),
         batch: WriteBatch::new(),
+        cached: Vec::new(),
         pending: BTreeMap::new(),
         touched: BTreeSet::new(),
         waiting: BTreeMap::new(),
@@ -278,7 +294,7 @@ impl Apply {
             Task::Register { region, peer, state, merges } => {
                 self.shared.safe_points.set(&region, state.safe_point);
                 let delegate =
-                    Delegate { region, peer, state, merges, removed: false, bytes: 0, keys: 0, hash: Arc::default() };
+                    Delegate { region, peer, state, merges, removed: false, cached: false, bytes: 0, keys: 0, hash: Arc::default() };
                 self.delegates.insert(delegate.region.id, delegate);
             }
             Task::Entries { region, peer, entries, proposals } => {
@@ -288,6 +304,7 @@ impl Apply {
                 if let Some(waiting) = self.waiting.get_mut(&region) {
                     waiting.extend(entries, proposals);
                 } else if !delegate.removed {
+                    self.prepare(region).await?;
                     self.entries(region, entries, proposals).await?;
                 }
             }
@@ -316,6 +333,11 @@ impl Apply {
                     let snapshot = self.shared.engine.snapshot();
                     let (region, merges) = (delegate.region.clone(), delegate.merges.clone());
                     then(Taken { region, state: delegate.state, merges, snapshot });
+                }
+            }
+            Task::Prepare { region, peer } => {
+                if self.delegates.get(&region).is_some_and(|delegate| delegate.peer.id == peer && !delegate.removed) {
+                    self.prepare(region).await?;
                 }
             }
             Task::Hash { region, peer, why } => {
@@ -456,9 +478,13 @@ impl Apply {
         let sync = std::mem::take(&mut self.sync);
         if !self.batch.is_empty() {
             point!(self.shared.env.points, site::BEFORE_APPLY_WRITE).await;
-            let batch = std::mem::take(&mut self.batch);
+            let mut batch = std::mem::take(&mut self.batch);
+            self.write_cached(&mut batch);
             self.shared.engine.write(batch, sync).await?;
             point!(self.shared.env.points, site::AFTER_APPLY_WRITE).await;
+        }
+        if let Some(cache) = &self.shared.cache {
+            cache.written();
         }
         self.pending.clear();
         let mut applied = Vec::with_capacity(touched.len());

@@ -41,6 +41,11 @@ impl Chores {
         snapshot::collect::collect(&self.manager, &*self.view).await
     }
 
+    /// Has the region of a key loaded into this store's cache, whoever leads it, or evicted. Without a cache nothing happens.
+    pub fn cache(&self, key: Bytes, load: bool) {
+        self.mailbox.send(Mail::Cache(key, load));
+    }
+
     /// Lets [`Store::run`](super::Store::run) return.
     pub fn stop(&self) {
         self.mailbox.send(Mail::Stop);

@@ -120,6 +120,10 @@ pub enum Mail {
     Next(RegionId, Box<placement::Next>),
     /// What the placement driver knows of a region whose peer asked whether it still belongs to it.
     Known(RegionId, PeerId, Option<Box<Region>>),
+    /// This region should be in the cache, and why.
+    LoadIntoCache(RegionId, &'static str),
+    /// The region of this key is to be loaded into the cache (`true`) or evicted.
+    Cache(bytes::Bytes, bool),
     /// The safe point in force.
     SafePoint(u64),
     /// This store's part of a step of an unsafe recovery.

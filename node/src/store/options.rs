@@ -22,6 +22,8 @@ pub struct Options {
     pub raftlog: crate::raftlog::Options,
     /// The snapshot manager's settings.
     pub snapshot: super::snapshot::Options,
+    /// The region cache's settings.
+    pub cache: crate::cache::Options,
 
     /// The time between two ticks of raft.
     pub raft_base_tick: Duration,
@@ -103,6 +105,7 @@ impl Default for Options {
             engine: crate::engine::Options::default(),
             raftlog: crate::raftlog::Options::default(),
             snapshot: super::snapshot::Options::default(),
+            cache: crate::cache::Options::default(),
             raft_base_tick: Duration::from_millis(100),
             raft_election_timeout_ticks: 10,
             raft_heartbeat_ticks: 2,

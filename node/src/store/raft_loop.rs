@@ -245,7 +245,12 @@ impl RaftLoop {
             Mail::CatchUp { region, target, commit, entries } => {
                 return self.on_catch_up(*region, *target, *commit, entries);
             }
-            Mail::Next(region, _) | Mail::Known(region, ..) => *region,
+            Mail::Next(region, _) | Mail::Known(region, ..) | Mail::LoadIntoCache(region, _) => *region,
+            Mail::Cache(key, load) => match self.holder(key) {
+                Some(region) if *load => return self.put(region, Mail::LoadIntoCache(region, "manual")),
+                Some(region) => return self.evict(region, "manual"),
+                None => return,
+            },
             Mail::Written(_) | Mail::Applied(_) => return,
             Mail::Unreachable(store) => {
                 for (&id, peer) in &mut self.peers {
@@ -397,6 +402,12 @@ impl RaftLoop {
                 self.on_merge_entries(id, commit, &entries);
             }
             Mail::Next(_, next) => self.on_next(id, *next),
+            Mail::LoadIntoCache(_, cause) => {
+                // Only a plan or an operator may have a follower load.
+                if peer.is_leader() || cause == "manual" {
+                    peer.load_into_cache(turn, cause);
+                }
+            }
             Mail::Known(_, named, known) if mine(named) => self.on_known(id, known.map(|known| *known)),
             _ => {}
         }
@@ -460,6 +471,12 @@ impl RaftLoop {
                 }
             }
             Round::StaleCheck => self.stale_check(),
+        }
+    }
+
+    fn evict(&mut self, id: RegionId, cause: &'static str) {
+        if let (Some(cache), Some(peer)) = (&self.turn.cache, self.peers.get(&id)) {
+            cache.evict(&peer.region, cause);
         }
     }
 

@@ -20,6 +20,7 @@ use super::{
     },
 };
 use crate::{
+    cache::Cache,
     engine::{Engine, Snapshot, WriteBatch},
     env::Env,
     fact::{Digest, Text},
@@ -98,9 +99,9 @@ pub struct RegionWorker {
 
 impl RegionWorker {
     /// Starts the worker.
-    pub fn start(env: &Env, manager: Manager, engine: Engine) -> RegionWorker {
+    pub fn start(env: &Env, manager: Manager, engine: Engine, cache: Option<Cache>) -> RegionWorker {
         let (tasks, mailbox) = mpsc::unbounded_channel();
-        let worker = Worker { env: env.clone(), manager, engine };
+        let worker = Worker { env: env.clone(), manager, engine, cache };
         let _ = env.spawn("region-worker", worker.run(mailbox));
         RegionWorker { tasks }
     }
@@ -115,6 +116,7 @@ struct Worker {
     env: Env,
     manager: Manager,
     engine: Engine,
+    cache: Option<Cache>,
 }
 
 impl Worker {
@@ -183,6 +185,9 @@ impl Worker {
         }
         let _ = point!(self.env.points, site::BEFORE_DESTROY).await;
         self.env.state(region::Fact::RangeDestroyed { region, start: start.clone(), end: end.clone() });
+        if let Some(cache) = &self.cache {
+            cache.meet_delete_range(&start, &end);
+        }
         let result = self.engine.write(clean(&start, &end), false).await.map_err(Error::from);
         if let Some(reply) = reply {
             let _ = reply.send(result);

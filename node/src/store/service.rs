@@ -10,6 +10,7 @@ use prost::Message as _;
 use tokio::sync::mpsc;
 
 use crate::{
+    cache::View,
     engine::{Engine, Error, Family, Snapshot, record::Record},
     env::Env,
     key,
@@ -92,12 +93,24 @@ pub struct Read {
     pub answer: Answer,
 }
 
+impl Read {
+    /// The timestamp it reads at, 0 for the newest.
+    pub fn at(&self) -> u64 {
+        match &self.what {
+            What::Get(get) => get.at,
+            What::Scan(scan) => scan.at,
+        }
+    }
+}
+
 /// Reads that may be served now, all from one engine snapshot.
 pub struct Served {
     /// The region's id.
     pub region: Arc<Region>,
     /// What is read.
     pub snapshot: Arc<Snapshot>,
+    /// The cache as of the same moment, when it has the region.
+    pub view: Option<Arc<View>>,
     /// The reads.
     pub reads: Vec<Read>,
 }
@@ -106,6 +119,10 @@ pub struct Served {
 pub async fn reader(env: Env, engine: Engine, mut jobs: mpsc::UnboundedReceiver<Served>) {
     while let Some(job) = jobs.recv().await {
         for read in job.reads {
+            if let Some(view) = &job.view {
+                serve_cached(&env, view, &job.region, &job.snapshot, read);
+                continue;
+            }
             let said = match &read.what {
                 What::Get(get) => self::get(&job.snapshot, &get.key, get.at).await.map(Said::Got),
                 What::Scan(scan) => self::scan(&job.snapshot, &job.region, scan).await.map(Said::Scanned),
@@ -120,6 +137,25 @@ pub async fn reader(env: Env, engine: Engine, mut jobs: mpsc::UnboundedReceiver<
                     read.answer.refuse(Reason::ServerIsBusy, error.to_string());
                 }
             }
+        }
+    }
+}
+
+/// Serves a read from the cache. A scan gets a task of its own: it may take long, and some are compared with the engine.
+fn serve_cached(env: &Env, view: &Arc<View>, region: &Arc<Region>, snapshot: &Arc<Snapshot>, read: Read) {
+    match read.what {
+        What::Get(get) => read.answer.send(Said::Got(view.get(&get.key, get.at))),
+        What::Scan(scan) => {
+            let (view, region, snapshot) = (view.clone(), region.clone(), snapshot.clone());
+            env.spawn("cache-scan", async move {
+                let found = view.scan(&scan).await;
+                if view.audits()
+                    && let Ok(engine) = self::scan(&snapshot, &region, &scan).await
+                {
+                    view.compared(&found, &engine);
+                }
+                read.answer.send(Said::Scanned(found));
+            });
         }
     }
 }

@@ -17,6 +17,7 @@ use super::{
     service::{Answer, Read},
 };
 use crate::{
+    cache::Cache,
     env::{Env, Instant},
     region::{Peer, PeerId, Region, RegionId, StoreId},
     wire::kv,
@@ -44,10 +45,12 @@ pub struct Turn {
     pub apply: Vec<apply::Task>,
     /// Messages that promise nothing.
     pub out: Vec<Outgoing>,
-    /// Reads that may be served.
-    pub served: Vec<(Arc<Region>, Vec<Read>)>,
+    /// Reads that may be served, with the region's safe point.
+    pub served: Vec<(Arc<Region>, u64, Vec<Read>)>,
     /// For the raft loop itself.
     pub wishes: Vec<Wish>,
+    /// The region cache, if there is one.
+    pub cache: Option<Cache>,
 }
 
 /// What a peer asks of the store that hosts it.

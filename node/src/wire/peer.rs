@@ -95,7 +95,7 @@ pub struct PeerMessage {
     #[prost(bytes = "bytes", tag = "6")]
     pub end: Bytes,
     /// What it says.
-    #[prost(oneof = "Say", tags = "7, 8, 9, 10, 11, 13, 14")]
+    #[prost(oneof = "Say", tags = "7, 8, 9, 10, 11, 12, 13, 14")]
     pub say: Option<Say>,
 }
 
@@ -117,6 +117,9 @@ pub enum Say {
     /// A peer that hears nothing from its leader asks whether it still belongs to the region.
     #[prost(message, tag = "11")]
     Ask(Nothing),
+    /// A leader that has the region in its cache is about to hand it over: the peer addressed is to load it.
+    #[prost(message, tag = "12")]
+    Preload(Nothing),
     /// A peer that is prepared for a merge tells its leader that the merge cannot happen, as far as its store can say.
     #[prost(message, tag = "13")]
     WantRollback(WantRollback),

@@ -7,6 +7,7 @@ use prost::Message as _;
 
 use super::Apply;
 use crate::{
+    cache::{self, region::Span},
     fact::Digest,
     region::{Region, RegionId},
     store::{
@@ -80,6 +81,11 @@ impl Apply {
         };
         let (store, state, me) = (self.shared.store, delegate.state, delegate.peer);
         let parent = Arc::new(parent);
+        if let Some(cache) = &self.shared.cache {
+            // Before anybody hears of the new version.
+            let after: Vec<Span> = children.iter().chain([&*parent]).map(Span::of).collect();
+            cache.split(&delegate.region, &after);
+        }
         self.shared.safe_points.remove(&delegate.region);
         delegate.region = parent.clone();
         self.shared.safe_points.set(&parent, state.safe_point);
@@ -91,6 +97,9 @@ impl Apply {
             let free = self.shared.registry.lock().reserve(child.id, peer.id);
             made.push((child.clone(), free));
             if !free {
+                if let Some(cache) = &self.shared.cache {
+                    cache.meet(child, cache::Event::DestroyPeer);
+                }
                 continue;
             }
             let child = Arc::new(child.clone());
@@ -103,6 +112,7 @@ impl Apply {
                 state: initial,
                 merges: crate::store::state::Merges::default(),
                 removed: false,
+                cached: false,
                 bytes: 0,
                 keys: 0,
                 hash: Arc::default(),

@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::Apply;
 use crate::{
+    cache,
     engine::{Error, Family, record::Record},
     key,
     region::RegionId,
@@ -76,7 +77,13 @@ impl Apply {
             if let (Record::Indirect, Some(value)) = (&record, &mutation.value) {
                 self.batch.put(Family::Default, version.clone(), value.clone());
             }
-            self.batch.put(Family::Write, version, record.encode());
+            let stored = record.encode();
+            if delegate.cached {
+                let large = mutation.value.clone().filter(|_| matches!(record, Record::Indirect));
+                let version = cache::memory::Version { key: version.clone(), record: stored.clone(), large };
+                self.cached.push(cache::Write { user_key: mutation.key.clone(), version });
+            }
+            self.batch.put(Family::Write, version, stored);
             let newest = Newest { timestamp: mutation.timestamp, is_value: mutation.value.is_some() };
             self.pending.insert(mutation.key.clone(), newest);
         }

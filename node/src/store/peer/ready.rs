@@ -17,6 +17,7 @@ use raft::{
 
 use super::{Applying, Peer};
 use crate::{
+    cache,
     defects,
     engine::Family,
     key,
@@ -170,6 +171,9 @@ impl Peer {
                 self.give_up_proposals();
                 self.raw.mut_store().offer(None);
                 turn.wishes.push(Wish::Report(region));
+                if let Some(cache) = &turn.cache {
+                    cache.meet(&self.region, cache::Event::BecomeFollower);
+                }
             }
             for read in self.reads.take_all() {
                 read.answer.send(not_leader(self.leader()));
@@ -191,11 +195,23 @@ impl Peer {
                 self.lease.bar(turn.env.now());
             }
             turn.wishes.push(Wish::Report(region));
+            if turn.cache.as_ref().is_some_and(|cache| cache.is_manual(&self.region)) {
+                self.load_into_cache(turn, "become-leader");
+            }
         }
         if leader != self.leader && leader != 0 {
             self.leaderless = None;
         }
         (self.role, self.role_term, self.leader) = (role, term, leader);
+    }
+
+    /// Asks for the region to be loaded into the cache, and apply to look at it.
+    pub fn load_into_cache(&mut self, turn: &mut Turn, cause: &'static str) {
+        let Some(cache) = &turn.cache else { return };
+        let ready = self.region.is_initialized() && self.applying.is_none() && self.closing.is_none();
+        if ready && cache.load(&self.region, cause) {
+            turn.apply.push(Task::Prepare { region: self.region.id, peer: self.me.id });
+        }
     }
 
     /// Sends a raft message, now or once what is being written is durable.
@@ -269,6 +285,9 @@ impl Peer {
             safe_point: data.safe_point,
             newest: data.newest,
         };
+        if let Some(cache) = &turn.cache {
+            cache.meet(&self.region, cache::Event::ApplySnapshot);
+        }
         let (before, region) = (self.region.clone(), Arc::new(data.region));
         let (id, me) = (region.id, region.peer(self.me.id).copied().unwrap_or(self.me));
         let stage = Stage::Applying;
@@ -359,7 +378,7 @@ impl Peer {
             served.push(read);
         }
         if !served.is_empty() {
-            turn.served.push((self.region.clone(), served));
+            turn.served.push((self.region.clone(), self.state.safe_point, served));
         }
     }
 }

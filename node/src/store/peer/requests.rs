@@ -9,6 +9,7 @@ use raft::eraftpb::{Entry, Message, MessageType};
 
 use super::{Peer, membership, split};
 use crate::{
+    cache,
     region::PeerId,
     store::{
         apply::Proposal,
@@ -22,6 +23,7 @@ use crate::{
             Write,
         },
         kv::{Answer as Said, Ask, Done, ReadBy, Reason, Request},
+        peer::{Nothing, Say},
         placement::ChildIds,
     },
 };
@@ -313,6 +315,7 @@ impl Peer {
     /// Hands leadership over.
     pub fn transfer(&mut self, turn: &mut Turn, to: PeerId, answer: Answer) {
         let known = self.region.peer(to).filter(|peer| peer.role() == crate::region::Role::Voter);
+        let known = known.copied();
         if known.is_none() || to == self.me.id {
             return answer.refuse(Reason::Invalid, format!("peer {to} is no other voter of the region"));
         }
@@ -321,6 +324,12 @@ impl Peer {
         }
         self.propose_gathered(turn);
         let (region, peer) = (self.region.id, self.me.id);
+        if turn.cache.as_ref().is_some_and(|cache| cache.is_active(region))
+            && let Some(to) = known
+        {
+            turn.env.state(cache::fact::Fact::PreloadSent { region, peer, to: to.id });
+            self.say(turn, to, Say::Preload(Nothing {}));
+        }
         turn.env.state(Fact::TransferStarted { region, peer, to });
         // Before the message that lets the other one campaign.
         if self.lease.bar(turn.env.now()) {

@@ -21,7 +21,7 @@ use crate::{
         mail::Mail,
         peer::membership,
         region_worker::{self, Generate},
-        service::Served,
+        service::{Read, Served},
         snapshot::{self, ATTEMPTS_MAX},
         state::{Merges, RegionState, SnapshotData, Stage, encode},
         turn::Wish,
@@ -53,8 +53,12 @@ impl RaftLoop {
         self.reach.client.send(&turn.env, &mut turn.out);
         if !turn.served.is_empty() {
             let snapshot = Arc::new(self.reach.engine.snapshot());
-            for (region, reads) in turn.served.drain(..) {
-                let _ = self.reach.reader.send(Served { region, snapshot: snapshot.clone(), reads });
+            for (region, safe_point, reads) in turn.served.drain(..) {
+                let view = turn.cache.as_ref().and_then(|cache| {
+                    let oldest = reads.iter().map(Read::at).filter(|&at| at != 0).min().unwrap_or(0);
+                    cache.view(&region, &snapshot, oldest, safe_point, reads.len() as u64)
+                });
+                let _ = self.reach.reader.send(Served { region, snapshot: snapshot.clone(), view, reads });
             }
         }
     }

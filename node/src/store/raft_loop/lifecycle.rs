@@ -12,6 +12,7 @@ use protobuf::Message as _;
 
 use super::{RaftLoop, Tomb, key_of};
 use crate::{
+    cache,
     engine::Family,
     key,
     region::{Epoch, Peer as Id, PeerId, Region, RegionId},
@@ -261,6 +262,9 @@ impl RaftLoop {
         }
         if let Some(applying) = &peer.applying {
             applying.abort();
+        }
+        if let Some(cache) = &self.turn.cache {
+            cache.meet(&peer.region, cache::Event::DestroyPeer);
         }
         peer.close(&mut self.turn, reason);
         self.turn.apply.push(Task::Close { region: id, peer: me });

@@ -49,6 +49,12 @@ impl RaftLoop {
         })
     }
 
+    /// The region of this store that holds a key.
+    pub(super) fn holder(&self, key: &bytes::Bytes) -> Option<crate::region::RegionId> {
+        let (_, id) = self.ranges.range((Bound::Excluded(End::Key(key.clone())), Bound::Unbounded)).next()?;
+        self.peers.get(id).filter(|peer| peer.region.contains(key)).map(|_| *id)
+    }
+
     pub(super) fn insert_range(&mut self, region: &Region) {
         self.maps_changed = true;
         let fact = region::Fact::RangeInserted { region: region.id, end: region.end.clone() };

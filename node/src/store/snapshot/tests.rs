@@ -404,7 +404,7 @@ fn the_worker_counts_failures_and_gives_up_in_the_end() {
         let room = Room::default();
         let (store, manager) = (engine(&room).await, manager(&room, Options::default()).await);
         fill(&store, 20).await;
-        let worker = RegionWorker::start(&room.env(), manager.clone(), store.clone());
+        let worker = RegionWorker::start(&room.env(), manager.clone(), store.clone(), None);
         for attempt in 1..=super::ATTEMPTS_MAX {
             let (reply, result) = tokio::sync::oneshot::channel();
             let cancelled = Arc::new(AtomicBool::new(true));
