@@ -113,6 +113,9 @@ struct Shared {
     outbox: Mutex<VecDeque<Fact>>,
     stating: Mutex<()>,
     wake: Notify,
+    /// How often apply has written what it had.
+    flushes: AtomicU64,
+    flushed: Notify,
     /// Whether a round is due.
     stirred: AtomicBool,
     /// Whether rounds are under way.
@@ -137,6 +140,8 @@ struct Load {
     number: u64,
     span: Span,
     snapshot: Snapshot,
+    /// How often apply had written what it had.
+    flushes: u64,
 }
 
 impl Cache {
@@ -155,6 +160,8 @@ impl Cache {
             outbox: Mutex::default(),
             stating: Mutex::default(),
             wake: Notify::new(),
+            flushes: AtomicU64::new(0),
+            flushed: Notify::new(),
             stirred: AtomicBool::new(false),
             rounding: AtomicBool::new(false),
             scans: AtomicU64::new(0),
@@ -307,7 +314,8 @@ impl Cache {
         self.with(|inner| {
             let Some(number) = inner.manager.begin_load(&span, waits) else { return false };
             inner.buffers.insert(number, Vec::new());
-            inner.loads.push(Load { number, span: span.clone(), snapshot: take() });
+            let flushes = self.shared.flushes.load(SeqCst);
+            inner.loads.push(Load { number, span: span.clone(), snapshot: take(), flushes });
             inner.manager.begin_write(span.id);
             true
         })
@@ -367,6 +375,8 @@ impl Cache {
 
     /// What apply had is in the engine.
     pub fn written(&self) {
+        self.shared.flushes.fetch_add(1, SeqCst);
+        self.shared.flushed.notify_waiters();
         if !self.is_empty() {
             self.with(|inner| inner.manager.end_writes());
         }
@@ -376,7 +386,14 @@ impl Cache {
     /// engine has to serve them.
     ///
     /// `safe_point` is the region's as of entries that are all in the snapshot: whatever is written later is above it.
-    pub fn view(&self, region: &Region, snapshot: &Snapshot, at: u64, safe_point: u64, reads: u64) -> Option<Arc<View>> {
+    pub fn view(
+        &self,
+        region: &Region,
+        snapshot: &Snapshot,
+        at: u64,
+        safe_point: u64,
+        reads: u64,
+    ) -> Option<Arc<View>> {
         let span = Span::of(region);
         let served = self.with(|inner| {
             let served = inner.manager.begin_read(&span, at, safe_point);

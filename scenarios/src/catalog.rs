@@ -3,6 +3,7 @@
 //! A scenario is a family of plans; a history is one upstream issue that some of its seeds re-enact on purpose. A
 //! history is drawn whether or not the defect is switched on: the sound node has to get through it, too.
 
+mod cache_split;
 mod concurrent_split;
 mod draw;
 mod snapshot_gc;
@@ -46,7 +47,12 @@ pub struct GenerateOptions {
 
 /// Every scenario.
 pub fn all() -> &'static [&'static Scenario] {
-    &[&snapshot_gc::SNAPSHOT_GC, &concurrent_split::CONCURRENT_SPLIT, &unsafe_recovery::UNSAFE_RECOVERY]
+    &[
+        &snapshot_gc::SNAPSHOT_GC,
+        &concurrent_split::CONCURRENT_SPLIT,
+        &cache_split::CACHE_SPLIT,
+        &unsafe_recovery::UNSAFE_RECOVERY,
+    ]
 }
 
 /// The scenario of this name.

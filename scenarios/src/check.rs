@@ -6,6 +6,7 @@
 //!
 //! Not here: what a violation means for a run (its verdict), and whether a run reached what it was made for.
 
+pub mod cache;
 pub mod client;
 pub mod dense;
 pub mod known;

@@ -70,6 +70,8 @@ pub enum Hall {
     Recovery,
     /// Facts of a store as a process.
     Store,
+    /// Facts of the region cache.
+    Cache,
     /// Facts of the placement driver.
     Placement,
     /// The room: processes start, end, pause.
@@ -103,6 +105,7 @@ impl Event {
                 Fact::Snapshot(_) => Hall::Snapshot,
                 Fact::Recovery(_) => Hall::Recovery,
                 Fact::Store(_) => Hall::Store,
+                Fact::Cache(_) => Hall::Cache,
                 Fact::Placement(_) => Hall::Placement,
             },
             Body::Room(event) => event.hall(),

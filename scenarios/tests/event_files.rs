@@ -9,6 +9,8 @@
 #[path = "event_files/story.rs"]
 mod story;
 
+#[path = "event_files/cache.rs"]
+mod cache;
 #[path = "event_files/client.rs"]
 mod client;
 #[path = "event_files/placement.rs"]
@@ -69,10 +71,18 @@ fn folder() -> PathBuf {
 }
 
 fn cases() -> Vec<Case> {
-    [raft::cases(), region::cases(), snapshot::cases(), client::cases(), placement::cases(), process::cases()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        raft::cases(),
+        region::cases(),
+        snapshot::cases(),
+        cache::cases(),
+        client::cases(),
+        placement::cases(),
+        process::cases(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// All violations of a recorded history, and how often the named check was reached.

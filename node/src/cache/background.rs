@@ -13,7 +13,7 @@ use super::{
     fact::Fact,
     manager::Job,
     memory::{Version, stamped},
-    region::{Span, State},
+    region::{Meta, Span, State},
     site,
     view::{View, content},
 };
@@ -35,7 +35,8 @@ impl Cache {
     pub(super) async fn run(self) {
         loop {
             self.state_waiting();
-            let (loads, jobs) = self.with(|inner| (std::mem::take(&mut inner.loads), std::mem::take(&mut inner.manager.jobs)));
+            let (loads, jobs) =
+                self.with(|inner| (std::mem::take(&mut inner.loads), std::mem::take(&mut inner.manager.jobs)));
             for load in loads {
                 let cache = self.clone();
                 self.shared.env.spawn("cache-load", async move { cache.load_one(load).await });
@@ -58,11 +59,11 @@ impl Cache {
     }
 
     async fn load_one(&self, load: Load) {
-        let Load { number, span, snapshot } = load;
+        let Load { number, span, snapshot, flushes } = load;
         point!(self.shared.env.points, site::BEFORE_LOAD).await;
         self.with(|inner| inner.manager.load_started(span.id, number));
         let failed = match self.fill(number, &span, &snapshot).await {
-            Ok(None) => self.finish(number, &span).await,
+            Ok(None) => self.finish(number, flushes).await,
             Ok(Some(why)) => Some(why),
             // A failed read is met again by whoever needs the data.
             Err(_) => Some("read-failed"),
@@ -140,7 +141,15 @@ impl Cache {
     }
 
     /// Looks once whether what was loaded is what the engine has, before anybody reads it.
-    async fn finish(&self, number: u64, span: &Span) -> Option<&'static str> {
+    async fn finish(&self, number: u64, flushes: u64) -> Option<&'static str> {
+        // What apply had when the load was scheduled is in the engine, or the comparison would not show that it was missed.
+        loop {
+            let flushed = self.shared.flushed.notified();
+            if self.shared.flushes.load(SeqCst) > flushes {
+                break;
+            }
+            flushed.await;
+        }
         point!(self.shared.env.points, site::BEFORE_ACTIVE).await;
         let loading = {
             let inner = self.shared.inner.lock();
@@ -158,7 +167,6 @@ impl Cache {
                 Err(_) => return Some("read-failed"),
             }
         }
-        let _ = span;
         None
     }
 
@@ -264,24 +272,21 @@ impl Cache {
     async fn check_one(&self) {
         let snapshot = self.shared.engine.snapshot();
         let next = self.with(|inner| {
-            let unchecked = |meta: &&super::region::Meta| meta.unchecked && meta.state == State::Active;
+            let unchecked = |meta: &&Meta| meta.unchecked && meta.state == State::Active;
             let meta = inner.manager.regions().find(unchecked)?;
             let (span, safe_point) = (meta.span.clone(), meta.safe_point);
-            let more = inner.manager.regions().filter(unchecked).count() > 1;
+            // What is written from now on is for the next time.
+            inner.manager.get_mut(span.id)?.unchecked = false;
+            let more = inner.manager.regions().any(|meta| unchecked(&meta));
             inner.manager.begin_read(&span, 0, safe_point).then_some((span, safe_point, more))
         });
         let Some((span, safe_point, more)) = next else { return };
         let view = View::new(self.clone(), span.clone(), snapshot.sequence(), safe_point);
         // A failed read is met again by whoever needs the data.
         let same = self.cross_check(&span, view.content(), &snapshot, "round").await.unwrap_or(true);
-        self.with(|inner| {
-            if let Some(meta) = inner.manager.get_mut(span.id) {
-                meta.unchecked = false;
-            }
-            if !same {
-                inner.manager.evict(&span, "cross-check", true);
-            }
-        });
+        if !same {
+            self.with(|inner| inner.manager.evict(&span, "cross-check", true));
+        }
         if more {
             self.stir();
         }

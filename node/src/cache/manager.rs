@@ -7,10 +7,7 @@
 //! Pure: no clock, no lock, no data. What changes is told as facts, and what has to be done in the background as jobs.
 //! What the machine does not expect is answered, never a panic.
 
-use std::{
-    collections::BTreeMap,
-    ops::Bound,
-};
+use std::{collections::BTreeMap, ops::Bound};
 
 use super::{
     fact::Fact,
@@ -332,9 +329,8 @@ impl Manager {
 
     /// The data of a deletion is gone: so are its regions.
     pub fn deleted(&mut self, number: u64) {
-        let gone = |meta: &&Meta| {
-            meta.state == State::Evicting && meta.evict.is_some_and(|evict| evict.deletion == number)
-        };
+        let gone =
+            |meta: &&Meta| meta.state == State::Evicting && meta.evict.is_some_and(|evict| evict.deletion == number);
         let all: Vec<(RegionId, Option<Evict>)> =
             self.regions.values().filter(gone).map(|meta| (meta.span.id, meta.evict)).collect();
         for (id, evict) in all {
@@ -356,7 +352,13 @@ impl Manager {
         let Some(source) = self.take(before.id) else { return Ok(()) };
         let held = !source.snapshots.is_empty();
         let count = after.len() as u64;
-        self.facts.push(Fact::Split { region: before.id, version, state: state.name().into(), count, historical: held });
+        self.facts.push(Fact::Split {
+            region: before.id,
+            version,
+            state: state.name().into(),
+            count,
+            historical: held,
+        });
         // A pending region may be older than the split's source: what is not its own is not wanted.
         let parts: Vec<&Span> = after.iter().filter(|part| source.span.covers(part)).collect();
         if !parts.iter().any(|part| part.id == before.id) {

@@ -157,7 +157,8 @@ impl Memory {
             return Step::default();
         }
         let range = (Bound::Included(from), Bound::Excluded(end));
-        let keys: Vec<Bytes> = self.versions.range::<[u8], _>(range).take(limit + 1).map(|(key, _)| key.clone()).collect();
+        let keys: Vec<Bytes> =
+            self.versions.range::<[u8], _>(range).take(limit + 1).map(|(key, _)| key.clone()).collect();
         let next = keys.get(limit).cloned();
         keys.iter().take(limit).for_each(|key| self.remove(key));
         Step { dropped: keys.len().min(limit) as u64, next }

@@ -78,14 +78,8 @@ pub enum State {
 
 impl State {
     /// All states.
-    pub const ALL: [State; 6] = [
-        State::Pending,
-        State::Loading,
-        State::Active,
-        State::LoadingCanceled,
-        State::PendingEvict,
-        State::Evicting,
-    ];
+    pub const ALL: [State; 6] =
+        [State::Pending, State::Loading, State::Active, State::LoadingCanceled, State::PendingEvict, State::Evicting];
 
     /// As facts and people write it.
     pub fn name(self) -> &'static str {

@@ -17,7 +17,7 @@ failpoints::sites! {
         BEFORE_COLLECT: Async = "cache-before-collect";
         /// Before the data of an evicted region is deleted.
         BEFORE_DELETE: Async = "cache-before-delete";
-        /// Between two steps of a scan of the cache.
+        /// Before each step of a scan of the cache.
         DURING_SCAN: Async = "cache-during-scan";
     }
 }

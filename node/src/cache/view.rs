@@ -6,13 +6,7 @@
 use bytes::Bytes;
 use failpoints::point;
 
-use super::{
-    Cache,
-    fact::Fact,
-    memory::Version,
-    region::Span,
-    site,
-};
+use super::{Cache, fact::Fact, memory::Version, region::Span, site};
 use crate::{
     fact::Digest,
     key,
@@ -20,7 +14,7 @@ use crate::{
 };
 
 /// Versions that one step of a scan looks at.
-const STEP: usize = 32;
+const STEP: usize = 16;
 
 /// A region as of one moment.
 pub struct View {
@@ -64,11 +58,12 @@ impl View {
         let mut pairs = Vec::new();
         let mut newest = Newest::new(key::range_start(&scan.start), key::range_end(end), scan.at);
         while (pairs.len() as u64) < scan.limit {
-            let Some((user_key, version)) = newest.next(self) else {
+            let Some((user_key, version)) = newest.next() else {
                 if newest.from.is_none() {
                     break;
                 }
                 point!(self.cache.shared.env.points, site::DURING_SCAN).await;
+                newest.step(self);
                 continue;
             };
             let got = got(&version);
@@ -151,15 +146,17 @@ impl Newest {
         Newest { from: Some(start), end, at, done: None, found: Vec::new().into_iter() }
     }
 
-    /// The next key's newest version; none at the end of a step. The walk is over when there is no next step.
-    fn next(&mut self, view: &View) -> Option<(Bytes, Version)> {
-        if self.found.len() == 0
-            && let Some(from) = self.from.take()
-        {
+    /// Looks at the next versions.
+    fn step(&mut self, view: &View) {
+        if let Some(from) = self.from.take() {
             let inner = view.cache.shared.inner.lock();
             let (found, next) = inner.memory.walk(&from, &self.end, view.sequence, STEP);
             (self.found, self.from) = (found.into_iter(), next);
         }
+    }
+
+    /// The next key's newest version; none at the end of a step. The walk is over when there is no next step.
+    fn next(&mut self) -> Option<(Bytes, Version)> {
         for version in self.found.by_ref() {
             let Some((user_key, timestamp)) = key::parse_version(&version.key) else { continue };
             if self.done.as_ref() == Some(&user_key) || (self.at != 0 && timestamp > self.at) {

@@ -293,8 +293,17 @@ impl Apply {
         match task {
             Task::Register { region, peer, state, merges } => {
                 self.shared.safe_points.set(&region, state.safe_point);
-                let delegate =
-                    Delegate { region, peer, state, merges, removed: false, cached: false, bytes: 0, keys: 0, hash: Arc::default() };
+                let delegate = Delegate {
+                    region,
+                    peer,
+                    state,
+                    merges,
+                    removed: false,
+                    cached: false,
+                    bytes: 0,
+                    keys: 0,
+                    hash: Arc::default(),
+                };
                 self.delegates.insert(delegate.region.id, delegate);
             }
             Task::Entries { region, peer, entries, proposals } => {

@@ -64,6 +64,12 @@ fn generate(seed: u64, options: &GenerateOptions) -> Plan {
         draft.plan.cluster.stores = 3;
         draft.plan.knobs.set(knobs::RAFT_LOG_GC_ENTRIES, 1_000_000);
     }
+    // What is replaced by a snapshot may be in a cache.
+    let mut cache = draft.stream("cache");
+    if cache.ratio(1, 4) {
+        draft.plan.knobs.set(knobs::CACHE_ENABLED, true);
+        draft.plan.knobs.set(knobs::CACHE_MANUAL, true);
+    }
     match draft.plan.history.as_deref() {
         Some("tikv-18030") => unreadable_statistics(&mut draft, &mut stream),
         Some("tikv-2923") => collected_while_building(&mut draft, &mut stream),

@@ -1,7 +1,7 @@
 //! The table of all checks. Lists, documentation and the dispatcher are made from it; its order is the order in which an
 //! event is heard, so the check that names a defect best comes first.
 
-use super::{Entry, client, lease, liveness, placement, process, raft, region, snapshot};
+use super::{Entry, cache, client, lease, liveness, placement, process, raft, region, snapshot};
 
 /// All checks.
 pub static TABLE: &[Entry] = &[
@@ -13,6 +13,11 @@ pub static TABLE: &[Entry] = &[
     snapshot::SNAPSHOT_EQUALS_STATE,
     snapshot::LOG_TERMS_AGREE_WITH_SNAPSHOT,
     snapshot::NOTHING_LEFT_AT_REST,
+    cache::LEGAL_CACHE_TRANSITIONS,
+    cache::CACHE_EPOCH_CURRENT,
+    cache::CACHE_CONTENT_EQUALS_ENGINE,
+    cache::CACHE_SNAPSHOT_READS_ENGINE,
+    cache::PENDING_REGIONS_LOAD,
     raft::ACKNOWLEDGED_IS_DURABLE,
     raft::VOTES_DURABLE,
     lease::ONE_LEASE,

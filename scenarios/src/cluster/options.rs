@@ -1,7 +1,7 @@
 //! Knobs of a plan as settings of the room and of the processes in it. One line a knob; a knob that is read nowhere here
 //! does nothing, and a test refuses that.
 
-use node::{client, engine, pd, raftlog, store};
+use node::{cache, client, engine, pd, raftlog, store};
 
 use super::PD_ADDRESS;
 use crate::{
@@ -76,6 +76,14 @@ pub(super) fn store(plan: &Plan, name: &str, wipes: u64, release: &str) -> store
             size_limit_bytes: knobs.get(knobs::SNAPSHOT_MAX_TOTAL).0,
             chunk_bytes: knobs.get(knobs::SNAPSHOT_CHUNK).0 as usize,
             ..store::snapshot::Options::default()
+        },
+        cache: cache::Options {
+            enabled: knobs.get(knobs::CACHE_ENABLED),
+            manual_ranges: if knobs.get(knobs::CACHE_MANUAL) { vec![Default::default()] } else { Vec::new() },
+            evict_bytes: knobs.get(knobs::CACHE_MEMORY).0 as usize,
+            tick: knobs.get(knobs::CACHE_TICK).duration(),
+            hot_reads: knobs.get(knobs::CACHE_HOT_READS),
+            audit_every: knobs.get(knobs::CACHE_AUDIT),
         },
         raft_base_tick: knobs.get(knobs::RAFT_TICK).duration(),
         raft_election_timeout_ticks: knobs.get(knobs::RAFT_ELECTION_TICKS) as usize,

@@ -113,6 +113,15 @@ pub enum Order {
         /// How many replicas.
         count: u64,
     },
+    /// Loads the region of a key into a store's cache, or evicts it.
+    Cache {
+        /// The process; the leader's when there is none.
+        node: Option<String>,
+        /// The key.
+        key: Bytes,
+        /// Whether to load.
+        load: bool,
+    },
     /// A chore of a store.
     Chore {
         /// The process.
@@ -159,6 +168,10 @@ pub(super) fn order(action: &Action) -> Option<Order> {
         Action::SetTiflashReplica { table, start, end, count } => {
             let edge = |edge: &Option<Key>| edge.as_ref().map(key).unwrap_or_default();
             Order::SetTiflashReplica { table: *table, start: edge(start), end: edge(end), count: *count }
+        }
+        Action::CacheLoad { node, key: of } => Order::Cache { node: node.as_ref().map(name), key: key(of), load: true },
+        Action::CacheEvict { node, key: of } => {
+            Order::Cache { node: node.as_ref().map(name), key: key(of), load: false }
         }
         Action::Flush { node } => Order::Chore { node: name(node), chore: Chore::Flush },
         Action::Compact { node } => Order::Chore { node: name(node), chore: Chore::Compact },
@@ -257,6 +270,7 @@ impl Operator {
                 let wish = TiflashReplica { table, start, end, count };
                 self.client.pd().set_tiflash_replica(wish).await.map_err(|error| error.to_string())
             }
+            Order::Cache { node, key, load } => self.cache(node, key, load),
             Order::Chore { node, chore } => self.chore(&node, chore),
             Order::Probe => self.probe().await,
         }
@@ -310,6 +324,24 @@ impl Operator {
         for region in led {
             self.client.compact_log(&region.start).await.map_err(|error| error.to_string())?;
         }
+        Ok(())
+    }
+
+    /// Tells a store what to do with the region of a key.
+    fn cache(&self, node: Option<String>, key: Bytes, load: bool) -> Result<(), String> {
+        let leader = || {
+            let leader = self.cluster.witness().with_rest(|rest| {
+                let region = rest.regions().into_iter().find(|region| region.contains(&key))?;
+                rest.leader(region.id)
+            });
+            let leader = leader.ok_or_else(|| "the region has no leader".to_owned())?;
+            Ok::<_, String>(Cluster::header(self.cluster.plan()).nodes[usize::from(leader)].clone())
+        };
+        let node = node.map_or_else(leader, Ok)?;
+        let Some(Live { handle, chores: Some(chores), .. }) = self.cluster.member(&node).live() else {
+            return Err(format!("{node} is down"));
+        };
+        handle.spawn(async move { chores.cache(key, load) });
         Ok(())
     }
 

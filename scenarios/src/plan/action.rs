@@ -417,6 +417,22 @@ actions! {
         node "node": Node,
     }
 
+    /// Has a store load a region into its cache.
+    CacheLoad "cache-load", r#"{ at = "2s", do = "cache-load", node = "store-1", key = "k0042" }"# {
+        /// Which store; without it, the one that leads the region.
+        node "node": Option<Node> = None,
+        /// A key of the region.
+        key "key": Key,
+    }
+
+    /// Has a store drop a region from its cache.
+    CacheEvict "cache-evict", r#"{ at = "2s", do = "cache-evict", node = "store-1", key = "k0042" }"# {
+        /// Which store; without it, the one that leads the region.
+        node "node": Option<Node> = None,
+        /// A key of the region.
+        key "key": Key,
+    }
+
     /// All replicas of a region hash their content at one index.
     ComputeHash "compute-hash", r#"{ at = "8s", do = "compute-hash", key = "k0042" }"# {
         /// A key of the region.

@@ -399,6 +399,19 @@ knobs! {
     /// Snapshots travel in chunks of this size.
     SNAPSHOT_CHUNK "snapshot.chunk": Size = Size::kib(16), Size(64) => Size::mib(16);
 
+    /// Stores hold regions in memory beside the engine.
+    CACHE_ENABLED "cache.enabled": bool = false, false => true;
+    /// A store loads every region that it begins to lead into its cache.
+    CACHE_MANUAL "cache.manual": bool = false, false => true;
+    /// With more than this in its cache a store evicts.
+    CACHE_MEMORY "cache.memory": Size = Size::mib(16), Size::kib(1) => Size::mib(10_240);
+    /// How long after a write or a read the cache collects old versions, compares itself with the engine, and looks for hot regions.
+    CACHE_TICK "cache.tick": Nanos = Nanos::secs(1), Nanos::millis(10) => Nanos::secs(3_600);
+    /// A region that is read so often between two looks is loaded.
+    CACHE_HOT_READS "cache.hot-reads": u64 = 100, 1 => 1_000_000;
+    /// One cached scan of so many is compared with the engine.
+    CACHE_AUDIT "cache.audit": u64 = 4, 1 => 1_000_000;
+
     /// A region this large is split by itself.
     REGION_SPLIT_SIZE "region.split-size": Size = Size::mib(64), Size::kib(1) => Size::mib(10_240);
     /// Stores look for regions to split this often.

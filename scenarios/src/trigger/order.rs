@@ -2,6 +2,8 @@
 //!
 //! One row of the table each. An order is a small machine over events; it keeps no more than it needs to see the next.
 
+mod cache;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use node::{
@@ -65,6 +67,31 @@ pub const ORDERS: &[OrderEntry] = &[
         name: "removed-peer-asked-after-a-newcomer-went",
         doc: "A removed peer was written to on a store where a later peer of its region had come and gone without a range.",
         make: || Box::new(NewcomerWent::default()),
+    },
+    OrderEntry {
+        name: "snapshot-meets-cached-region",
+        doc: "A snapshot was about to replace a region that its store has in its cache.",
+        make: || Box::new(cache::Met("apply-snapshot")),
+    },
+    OrderEntry {
+        name: "rollback-meets-cached-region",
+        doc: "A merge was about to be rolled back whose source its store has in its cache.",
+        make: || Box::new(cache::Met("rollback-merge")),
+    },
+    OrderEntry {
+        name: "split-before-load-begins",
+        doc: "A region was split whose load into the cache was scheduled and had not begun.",
+        make: || Box::new(cache::SplitBeforeLoad::default()),
+    },
+    OrderEntry {
+        name: "load-scheduled-before-flush",
+        doc: "A load into the cache was scheduled while writes of its region were on their way to the engine.",
+        make: || Box::new(cache::LoadBeforeFlush),
+    },
+    OrderEntry {
+        name: "collection-held-by-history",
+        doc: "The collection of a cached region was held back by a reader of the region that it was split from.",
+        make: || Box::new(cache::HeldByHistory),
     },
 ];
 

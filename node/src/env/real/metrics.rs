@@ -61,6 +61,15 @@ const TABLE: &[Row] = &[
     row("engine_flushes", "Memtables written to tables", &["family"], Count("engine-flushed")),
     row("engine_compactions", "Compactions", &["family"], Count("engine-compacted")),
     row("engine_corruptions", "Corruptions found", &[], Count("engine-corruption")),
+    row("cache_transitions", "Changes of a cached region's state", &["from", "to"], Count("cache-transition")),
+    row("cache_loads", "Regions loaded into the cache", &[], Count("cache-loaded")),
+    row("cache_load_failures", "Loads that ended without success", &["cause"], Count("cache-load-failed")),
+    row(
+        "cache_unexpected_states",
+        "Regions evicted for a state that should not be",
+        &["at"],
+        Count("cache-unexpected-state"),
+    ),
     row("operators", "Operators under way, by kind", &["kind"], Between("operator-created", "operator-ended")),
     row("operators_ended", "Operators that ended", &["kind", "outcome"], Count("operator-ended")),
 ];

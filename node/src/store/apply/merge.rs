@@ -13,6 +13,7 @@ use failpoints::point;
 
 use super::{Apply, Proposal};
 use crate::{
+    cache,
     engine::{Error, Family},
     key,
     region::{Region, RegionId},
@@ -52,6 +53,9 @@ impl Apply {
         if let Err(why) = merge::fits(&delegate.region, &prepare.target) {
             return refusal(Reason::Invalid, why);
         }
+        if let Some(cache) = &self.shared.cache {
+            cache.meet(&delegate.region, cache::Event::PrepareMerge);
+        }
         let after = Arc::new(merge::prepared(&delegate.region));
         let state = MergeState { target: prepare.target, min_index: prepare.min_index, commit: index };
         delegate.region = after.clone();
@@ -72,6 +76,9 @@ impl Apply {
         let Some(target) = fits.map(|prepared| prepared.target.id) else {
             return refusal(Reason::Invalid, "no such merge is prepared");
         };
+        if let Some(cache) = &self.shared.cache {
+            cache.meet(&delegate.region, cache::Event::RollbackMerge);
+        }
         let mut after = (*delegate.region).clone();
         after.epoch.version += 1;
         let after = Arc::new(after);
@@ -147,6 +154,11 @@ impl Apply {
             commit.source.id
         );
         let before = delegate.region.clone();
+        if let Some(cache) = &self.shared.cache {
+            for region in [&before, &gone.region] {
+                cache.meet(region, cache::Event::CommitMerge);
+            }
+        }
         let after = Arc::new(merge::union(&before, &gone.region));
         delegate.region = after.clone();
         let (source, source_peer, me) = (gone.region.id, gone.peer, delegate.peer);

@@ -17,8 +17,7 @@ use raft::{
 
 use super::{Applying, Peer};
 use crate::{
-    cache,
-    defects,
+    cache, defects,
     engine::Family,
     key,
     store::{

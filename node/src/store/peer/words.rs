@@ -12,8 +12,7 @@ use raft::eraftpb::{Message, MessageType};
 
 use super::Peer;
 use crate::{
-    cache,
-    defects,
+    cache, defects,
     region::Peer as Id,
     store::{
         fact::raft::Fact,
