@@ -4,6 +4,7 @@ use std::{process::ExitCode, time::Duration};
 
 use futures::future::{Either, select};
 use node::{
+    cache,
     release::Release,
     store::{Options, Store},
 };
@@ -30,6 +31,9 @@ pub struct Args {
     /// How often it reports itself and the regions that it leads to the placement driver.
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
     pd_heartbeat_ms: u64,
+    /// Holds every region that it leads in memory, beside the engine.
+    #[arg(long)]
+    cache: bool,
 }
 
 fn label(text: &str) -> Result<(String, String), String> {
@@ -49,6 +53,11 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         pd: vec![args.pd],
         release: args.release,
         labels: args.labels,
+        cache: cache::Options {
+            enabled: args.cache,
+            manual_ranges: vec![Default::default()],
+            ..cache::Options::default()
+        },
         ..Options::default()
     };
     let start = std::pin::pin!(Store::start(env, options));
