@@ -75,6 +75,18 @@ failpoints::defects! {
         /// A demotion that ends early leaves its state behind, and the next plan finds the peer busy.
         TIKV_12644: "tikv-12644" from "tikv#12644"
             = "an early return leaves the recovery state set: the next run hangs";
+        /// Whatever the placement driver refuses is taken for a failure of the connection, and tried again, loudly.
+        TIKV_17875: "tikv-17875" from "tikv#17875"
+            = "\"store not found\" is a generic error: the connection is retried for ever, loudly";
+        /// The remedy for the former: a store that is not found is given up.
+        TIKV_19980: "tikv-19980" from "tikv#19980"
+            = "\"store not found\" is taken as a tombstone: a store that registers late is blocked for ever";
+        /// Which replica is one too many is decided by where it is, not by what it has.
+        PD_4045: "pd-4045" from "pd#4045"
+            = "the wrong pending peer is removed, and with it the last healthy copy";
+        /// Records of tombstones are deleted without a look at what is on them; whoever is there can never be given up.
+        PD_3664: "pd-3664" from "pd#3664"
+            = "a store record is deleted while peers remain on it";
     }
 }
 

@@ -207,6 +207,13 @@ impl Engine {
         answer.await.unwrap_or_else(|_| Err(self.shared.refusal().unwrap_or(Error::Stopped)))
     }
 
+    /// About how many bytes its data takes: tables, and what waits to become one.
+    pub fn total_bytes(&self) -> u64 {
+        let sources = self.shared.sources();
+        let waiting: usize = sources.memtables().map(|memtable| memtable.bytes()).sum();
+        sources.version.bytes() + waiting as u64
+    }
+
     /// Sets the function that says, for a user key, below which timestamp its versions may be collected.
     ///
     /// At or below it the newest version is kept, unless it is a deletion; older ones are dropped by compactions.

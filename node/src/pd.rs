@@ -11,12 +11,14 @@
 //! | `timestamps` | numbers that are given out once |
 //! | `rules`, `progress` | what tables want, and how far that has come |
 //! | `repair`, `learners`, `operators` | what a region lacks, and the steps to it |
+//! | `balance` | what would even the load out |
 //! | `recovery` | what is done when majorities are lost |
 //! | `kept` | what lies on disk |
 //! | `client` | how the others ask |
 //!
-//! Not here: balance, several placement drivers.
+//! Not here: several placement drivers.
 
+mod balance;
 mod client;
 mod driver;
 pub mod fact;
@@ -85,6 +87,12 @@ pub struct Options {
     pub safe_point_retention: Duration,
     /// The safe point moves in steps of at least this.
     pub safe_point_step: Duration,
+    /// Whether regions move from full stores to empty ones.
+    pub balance_regions: bool,
+    /// Whether leaders move from stores that lead many regions to those that lead few.
+    pub balance_leaders: bool,
+    /// A tombstone's record is deleted after so long.
+    pub tombstone_kept: Duration,
     /// Timestamps are saved so far ahead.
     pub timestamps_ahead: Duration,
     /// Ids are saved so many ahead.
@@ -111,6 +119,9 @@ impl Options {
             tick: Duration::from_secs(10),
             safe_point_retention: Duration::from_secs(10 * 60),
             safe_point_step: Duration::from_secs(60),
+            balance_regions: false,
+            balance_leaders: false,
+            tombstone_kept: Duration::from_secs(30 * 24 * 60 * 60),
             timestamps_ahead: Duration::from_secs(3),
             ids_ahead: 1000,
             recovery_redispatch: Duration::from_secs(60),

@@ -31,6 +31,7 @@ pub mod unsafe_recovery;
 use std::{io, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use failpoints::point;
 use parking_lot::Mutex;
 use prost::Message as _;
 use tokio::sync::mpsc;
@@ -95,6 +96,13 @@ pub enum Error {
     Listen(String, io::Error),
 }
 
+impl Error {
+    /// Whether the store was removed from its cluster: it ends in good order, and a further start ends the same way.
+    pub fn is_retired(&self) -> bool {
+        matches!(self, Error::Placement(error) if error.reason() == Some(Reason::StoreTombstone))
+    }
+}
+
 /// A running store. Dropping it leaves its tasks running; [`Store::stop`] ends them.
 pub struct Store {
     env: Env,
@@ -118,7 +126,9 @@ impl Store {
     /// Waits for the placement driver as long as that takes. An error is a cause to end the process.
     pub async fn start(env: Env, options: Options) -> Result<Store, Error> {
         let result = Store::open(env.clone(), options).await;
-        if let Err(error) = &result {
+        if let Err(error) = &result
+            && !error.is_retired()
+        {
             env.state(Fact::Failed { store: 0, cause: Text::from(error.to_string()) });
         }
         result
@@ -130,14 +140,19 @@ impl Store {
         let engine = Engine::open(env.clone(), "engine", options.engine.clone()).await?;
         let manager = snapshot::Manager::open(env.clone(), options.snapshot.clone()).await?;
         let recovered = recovery::recover(&env, &engine, options.raftlog.clone()).await?;
-        let address = options.pd.first().cloned().unwrap_or_default();
-        let pd = pd::Client::new(&env, &address, pd::ClientOptions::default());
+        let pd = pd::Client::at(&env, &options.pd, pd::ClientOptions::default());
         let ident = identify(&env, &engine, &pd).await?;
         let store = ident.store;
+        env.state(Fact::Identified { store });
         let found = bootstrap(&env, &engine, &pd, &options, ident).await?;
 
         let (mailbox, mail) = Mailbox::new();
-        let resolver = Resolver::new(pd.clone(), options.store_address_lifetime);
+        let pace = resolver::Pace {
+            lifetime: options.store_address_lifetime,
+            backoff: options.raft_client_backoff,
+            backoff_max: options.raft_client_max_backoff,
+        };
+        let resolver = Resolver::new(pd.clone(), pace);
         let client = RaftClient::new(options.clone(), resolver.clone(), mailbox.clone());
         let registry = Arc::new(Mutex::new(Registry { gone: recovered.gone.clone(), ..Registry::default() }));
         let safe_points = Arc::new(SafePoints::default());
@@ -230,6 +245,7 @@ impl Store {
         let server = rpc::serve(&env, &options.address, Arc::new(handler))
             .await
             .map_err(|error| Error::Listen(options.address.clone(), error))?;
+        point!(env.points, site::BEFORE_REGISTER).await;
         register(&env, &pd, &options, store).await?;
         env.state(Fact::Started { store, release: Text::from(options.release.clone()), peers });
         let (over, ended) = tokio::sync::oneshot::channel();
@@ -240,8 +256,8 @@ impl Store {
         });
         env.spawn("snapshot-collect", snapshot::collect::run(manager.clone(), view.clone()));
         collect::spawn(&env, &options, &mailbox, &raftlog, store);
-        heartbeats::spawn(&env, &options, &mailbox, &engine, &pd, (&manager, &view, &reports), store);
-        let chores = Chores { engine: engine.clone(), manager, view, mailbox };
+        let chores = Chores { engine: engine.clone(), manager, view, mailbox, retired: Arc::default() };
+        heartbeats::spawn(&env, &options, &pd, &chores, &reports, store);
         Ok(Store { env, id: store, engine, raftlog, chores, server: Some(server), ended })
     }
 
@@ -367,7 +383,11 @@ fn record(options: &Options, id: StoreId) -> placement::Store {
 
 async fn register(env: &Env, pd: &pd::Client, options: &Options, store: StoreId) -> Result<(), Error> {
     let record = record(options, store);
-    patiently(env, || pd.put_store(record.clone())).await
+    let registered = patiently(env, || pd.put_store(record.clone())).await;
+    if registered.as_ref().is_err_and(Error::is_retired) {
+        env.state(Fact::Retired { store });
+    }
+    registered
 }
 
 /// Asks the placement driver until it answers; a refusal is an answer, unless it may pass.

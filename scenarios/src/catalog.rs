@@ -7,6 +7,7 @@ mod cache_split;
 mod concurrent_split;
 mod draw;
 mod snapshot_gc;
+mod store_removal;
 mod unsafe_recovery;
 
 use crate::plan::Plan;
@@ -51,6 +52,7 @@ pub fn all() -> &'static [&'static Scenario] {
         &snapshot_gc::SNAPSHOT_GC,
         &concurrent_split::CONCURRENT_SPLIT,
         &cache_split::CACHE_SPLIT,
+        &store_removal::STORE_REMOVAL,
         &unsafe_recovery::UNSAFE_RECOVERY,
     ]
 }

@@ -141,6 +141,13 @@ impl Cluster {
         self.initial().iter().filter(|name| name.starts_with("store-")).count() as u64
     }
 
+    /// The names of the placement driver and of all stores that run from the start or have been started since.
+    pub fn begun(&self) -> Vec<String> {
+        let initial = self.initial();
+        let nodes = self.plan.cluster.nodes().into_iter();
+        nodes.filter(|name| initial.contains(name) || self.member(name).process.incarnation() > 0).collect()
+    }
+
     /// Starts a process, with another release if one is given. One that runs is killed first.
     pub fn start(&self, name: &str, release: Option<&str>) {
         let member = self.member(name).clone();
@@ -318,17 +325,28 @@ impl Member {
         let wipes = *self.wipes.lock();
         let release = self.release.lock().clone();
         let options = options::store(plan, name, wipes, &release);
-        let store = Store::start(env, options).await.map_err(|error| error.to_string())?;
+        let store = match Store::start(env, options).await {
+            Ok(store) => store,
+            // Nobody starts a store again that was told that it is gone.
+            Err(error) if error.is_retired() => {
+                self.process.supervise_no_more();
+                return Ok(());
+            }
+            Err(error) => return Err(error.to_string()),
+        };
         let chores = store.chores();
         if let Some(live) = self.live.lock().as_mut().filter(|live| live.handle.incarnation() == handle.incarnation()) {
             live.chores = Some(chores.clone());
         }
-        let stopping = handle.clone();
+        let (stopping, stopped) = (handle.clone(), chores.clone());
         handle.spawn(async move {
             stopping.stop_requested().await;
-            chores.stop();
+            stopped.stop();
         });
         store.run().await;
+        if chores.is_retired() {
+            self.process.supervise_no_more();
+        }
         Ok(())
     }
 }

@@ -90,7 +90,7 @@ impl Nemesis {
         self.cluster.heal();
         let id = self.cluster.id(crate::cluster::OPERATOR);
         self.cluster.witness().room(id, 0, RoomEvent::Healed {});
-        for name in self.cluster.initial() {
+        for name in self.cluster.begun() {
             if !self.cluster.member(&name).process.is_running() {
                 self.cluster.start(&name, None);
             }
@@ -161,6 +161,11 @@ impl Nemesis {
                         nemesis.cluster.start(&name, None);
                     }
                 });
+                (Vec::new(), None)
+            }
+            Action::Stop { node } => {
+                let (cluster, name) = (self.cluster.clone(), node.as_str().to_owned());
+                self.cluster.room().spawn(async move { cluster.stop(&name).await });
                 (Vec::new(), None)
             }
             action => match operator::order(action) {

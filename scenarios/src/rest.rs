@@ -65,6 +65,11 @@ impl Rest {
                     replica.applied = *index;
                 }
             }
+            Body::Node(Fact::Store(lifecycle::Fact::Identified { store })) => {
+                if let Some(process) = self.processes.get_mut(usize::from(event.node)) {
+                    process.store = Some(*store);
+                }
+            }
             Body::Node(Fact::Store(lifecycle::Fact::Started { store, .. })) => {
                 if let Some(process) = self.processes.get_mut(usize::from(event.node)) {
                     (process.store, process.up) = (Some(*store), true);

@@ -6,7 +6,10 @@ use bytes::Bytes;
 use node::{
     client::{Client, Options},
     env::real,
-    wire::{kv::ReadBy, placement::Located},
+    wire::{
+        kv::ReadBy,
+        placement::{Located, Progress},
+    },
 };
 
 /// How to reach the cluster.
@@ -104,12 +107,14 @@ pub async fn del(args: Del) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Prints stores and regions.
+/// Prints stores, regions, and tables with their columnar replicas.
 pub async fn status(args: Status) -> anyhow::Result<ExitCode> {
     let client = args.cluster.client()?;
     let pd = client.pd();
     for store in pd.all_stores().await? {
-        println!("store {}  {}  {}  release {}", store.id, store.address, store.state().name(), store.release);
+        let labels: String = store.labels.iter().map(|label| format!("  {}={}", label.key, label.value)).collect();
+        let (id, state) = (store.id, store.state().name());
+        println!("store {id}  {}  {state}  release {}{labels}", store.address, store.release);
     }
     let mut next = Some(Bytes::new());
     while let Some(key) = next {
@@ -127,6 +132,14 @@ pub async fn status(args: Status) -> anyhow::Result<ExitCode> {
             peers.collect::<Vec<_>>().join(", "),
         );
         next = Some(region.end).filter(|end| !end.is_empty());
+    }
+    for rule in pd.rules().await? {
+        let Some(table) = rule.table() else { continue };
+        let Progress { count, regions, peers, available, .. } = pd.table_progress(table).await?;
+        println!(
+            "table {table}  {count} columnar replicas  {available} of {regions} regions available  {peers} of {} peers",
+            regions * count
+        );
     }
     Ok(ExitCode::SUCCESS)
 }

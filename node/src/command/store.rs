@@ -20,8 +20,8 @@ pub struct Args {
     #[arg(long, default_value = "127.0.0.1:20161")]
     address: String,
     /// Where the placement driver listens.
-    #[arg(long, default_value = "127.0.0.1:20160")]
-    pd: String,
+    #[arg(long, default_value = "127.0.0.1:20160", value_delimiter = ',')]
+    pd: Vec<String>,
     /// The release that it runs as.
     #[arg(long, default_value = Release::DEFAULT)]
     release: String,
@@ -50,7 +50,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         pd_heartbeat_tick: heartbeat,
         pd_store_heartbeat_tick: heartbeat,
         address: args.address.clone(),
-        pd: vec![args.pd],
+        pd: args.pd,
         release: args.release,
         labels: args.labels,
         cache: cache::Options {
@@ -63,6 +63,10 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let start = std::pin::pin!(Store::start(env, options));
     let store = match select(&mut stop, start).await {
         Either::Left(_) => return Ok(ExitCode::SUCCESS),
+        Either::Right((Err(error), _)) if error.is_retired() => {
+            tracing::warn!("{error}");
+            return Ok(ExitCode::SUCCESS);
+        }
         Either::Right((started, _)) => started?,
     };
     tracing::info!(address = args.address, store = store.id(), "the store serves");
@@ -74,6 +78,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
             run.await;
             Ok(ExitCode::SUCCESS)
         }
+        Either::Right(_) if chores.is_retired() => Ok(ExitCode::SUCCESS),
         Either::Right(_) => Ok(ExitCode::FAILURE),
     }
 }

@@ -72,6 +72,11 @@ impl Version {
         next
     }
 
+    /// Bytes of all tables.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.families.iter().flatten().flatten().map(|table| table.bytes).sum()
+    }
+
     /// How many tables there are.
     pub(crate) fn tables(&self) -> usize {
         self.families.iter().flatten().map(Vec::len).sum()

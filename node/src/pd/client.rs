@@ -15,12 +15,14 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 
 use crate::{
     env::{Env, Instant},
+    fact::Text,
     region::{Region, RegionId, StoreId},
     rpc::{self, CallError, Caller},
+    store::fact::lifecycle::Fact,
     wire::{
         placement::{
             Answer, Ask, AskSplit, Bootstrap, ChildIds, Count, Id, Key, Located, Next, Nothing, Progress, Reason,
-            Refusal, RegionHeartbeat, Regions, Request, Response, Rule, SafePoint, Store, StoreHeartbeat,
+            Refusal, RegionHeartbeat, Regions, RemoveStore, Request, Response, Rule, SafePoint, Store, StoreHeartbeat,
             TiflashReplica,
         },
         recovery::{self, Heard, RemoveFailedStores},
@@ -83,7 +85,7 @@ impl Error {
     }
 }
 
-/// Speaks to the placement driver at one address. Cheap to clone; clones share one connection.
+/// Speaks to the placement driver at the addresses where it may be. Cheap to clone; clones share one connection.
 #[derive(Clone)]
 pub struct Client {
     link: Arc<Link>,
@@ -92,7 +94,7 @@ pub struct Client {
 
 struct Link {
     env: Env,
-    address: Arc<str>,
+    addresses: Vec<Arc<str>>,
     options: ClientOptions,
     line: Mutex<Line>,
 }
@@ -101,6 +103,8 @@ struct Link {
 struct Line {
     caller: Option<Caller>,
     begun: Option<Instant>,
+    /// How many of the addresses have failed so far.
+    turn: usize,
     /// Why there is no connection.
     cause: String,
 }
@@ -117,7 +121,13 @@ macro_rules! answer {
 impl Client {
     /// A client of the placement driver at `address`. Connects when it is first asked something.
     pub fn new(env: &Env, address: &str, options: ClientOptions) -> Client {
-        let link = Arc::new(Link { env: env.clone(), address: address.into(), options, line: Mutex::default() });
+        Client::at(env, &[address], options)
+    }
+
+    /// A client of the placement driver that is at one of `addresses`: the next one is tried after each failure.
+    pub fn at<S: AsRef<str>>(env: &Env, addresses: &[S], options: ClientOptions) -> Client {
+        let addresses = addresses.iter().map(|address| address.as_ref().into()).collect();
+        let link = Arc::new(Link { env: env.clone(), addresses, options, line: Mutex::default() });
         let (timestamps, waiting) = mpsc::unbounded_channel();
         env.spawn("timestamps", give_timestamps(Arc::clone(&link), waiting));
         Client { link, timestamps }
@@ -146,8 +156,7 @@ impl Client {
     /// A timestamp above all that were given out before this call.
     pub async fn timestamp(&self) -> Result<u64, Error> {
         let (give, given) = oneshot::channel();
-        let gone =
-            || Error::Unreachable { address: Arc::clone(&self.link.address), cause: "the process is stopping".into() };
+        let gone = || Error::Unreachable { address: self.link.address(0), cause: "the process is stopping".into() };
         self.timestamps.send(give).map_err(|_| gone())?;
         given.await.unwrap_or_else(|_| Err(gone()))
     }
@@ -224,6 +233,18 @@ impl Client {
         answer!(self, ask, "advance-safe-point", Answer::SafePoint(safe_point) => safe_point.timestamp)
     }
 
+    /// Gives the connection up, so that whoever asks next makes another one. False, and nothing is done, when the last
+    /// one was begun too short a while ago.
+    pub async fn reconnect(&self, cause: &str) -> bool {
+        let mut line = self.link.line.lock().await;
+        if line.begun.is_some_and(|begun| self.link.env.now().since(begun) < self.link.options.reconnect_min) {
+            return false;
+        }
+        line.caller = None;
+        line.cause = cause.to_owned();
+        true
+    }
+
     /// Sets how many columnar replicas a table should have; none takes its rule away.
     pub async fn set_tiflash_replica(&self, table: TiflashReplica) -> Result<(), Error> {
         answer!(self, Ask::SetTiflashReplica(table), "set-tiflash-replica", Answer::Done(_) => ())
@@ -237,6 +258,27 @@ impl Client {
     /// How far a table's columnar replicas have come.
     pub async fn table_progress(&self, table: u64) -> Result<Progress, Error> {
         answer!(self, Ask::TableProgress(Id { id: table }), "table-progress", Answer::Progress(progress) => progress)
+    }
+
+    /// Takes a store out of service: it is drained, and buried when it is empty.
+    pub async fn remove_store(&self, store: StoreId, is_destroyed: bool) -> Result<(), Error> {
+        let ask = Ask::RemoveStore(RemoveStore { store, is_destroyed });
+        answer!(self, ask, "remove-store", Answer::Done(_) => ())
+    }
+
+    /// Takes a store that is being drained back into service.
+    pub async fn up_store(&self, id: StoreId) -> Result<(), Error> {
+        answer!(self, Ask::UpStore(Id { id }), "up-store", Answer::Done(_) => ())
+    }
+
+    /// Makes a store that nothing was heard of for a while a tombstone, whatever is still on it.
+    pub async fn bury_store(&self, id: StoreId) -> Result<(), Error> {
+        answer!(self, Ask::BuryStore(Id { id }), "bury-store", Answer::Done(_) => ())
+    }
+
+    /// Deletes the records of tombstones that hold nothing; which ones.
+    pub async fn remove_tombstones(&self) -> Result<Vec<StoreId>, Error> {
+        answer!(self, Ask::RemoveTombstones(Nothing {}), "remove-tombstones", Answer::Ids(ids) => ids.ids)
     }
 }
 
@@ -259,10 +301,16 @@ impl Link {
                 Err(cause) => cause,
             };
             if self.env.now() + self.options.pause >= deadline {
-                return Err(Error::Unreachable { address: Arc::clone(&self.address), cause });
+                let turn = self.line.lock().await.turn;
+                return Err(Error::Unreachable { address: self.address(turn), cause });
             }
             self.env.sleep(self.options.pause).await;
         }
+    }
+
+    /// The address whose turn it is.
+    fn address(&self, turn: usize) -> Arc<str> {
+        self.addresses.get(turn % self.addresses.len().max(1)).cloned().unwrap_or_default()
     }
 
     async fn attempt(&self, body: Bytes) -> Result<Bytes, String> {
@@ -276,6 +324,7 @@ impl Link {
             let mut line = self.line.lock().await;
             if line.caller.as_ref().is_some_and(|current| current.is_same(&caller)) {
                 line.caller = None;
+                line.turn += 1;
             }
         }
         Err(error.to_string())
@@ -296,14 +345,19 @@ impl Link {
         {
             return Err(line.cause.clone());
         }
-        line.begun = Some(now);
-        match Caller::connect(&self.env, &self.address, self.options.attempt).await {
+        let address = self.address(line.turn);
+        if line.begun.replace(now).is_some() {
+            let (address, cause) = (Text::from(address.to_string()), Text::from(line.cause.clone()));
+            self.env.state(Fact::PlacementReconnected { address, cause });
+        }
+        match Caller::connect(&self.env, &address, self.options.attempt).await {
             Ok(caller) => {
                 line.caller = Some(caller.clone());
                 line.cause = "the connection broke".into();
                 Ok(caller)
             }
             Err(error) => {
+                line.turn += 1;
                 line.cause = format!("connecting failed: {error}");
                 Err(line.cause.clone())
             }

@@ -4,9 +4,11 @@
 //! whoever owns the disk carries out before any answer leaves. So a batch of requests costs one write, and most
 //! batches none.
 
+mod even;
+mod stores;
 mod tables;
 
-use std::{sync::Arc, time::Duration};
+use std::{cell::RefCell, collections::BTreeSet, sync::Arc, time::Duration};
 
 use failpoints::Points;
 
@@ -33,8 +35,8 @@ use super::{
     regions::{Known, Put, Regions},
     repair::{View, Wish, wish},
     rules::Rules,
-    stores::{Refused, Stores},
-    timestamps::{Sequence, span, timestamp_at},
+    stores::{Refused, Stores, is_columnar},
+    timestamps::{Sequence, nanos, span, timestamp_at},
 };
 
 /// What has to happen before the answers leave.
@@ -59,6 +61,8 @@ pub(super) struct Kept {
     pub stores: Vec<Store>,
     pub regions: Vec<Region>,
     pub rules: Rules,
+    /// Stores whose record was deleted: their ids never return.
+    pub gone: BTreeSet<StoreId>,
 }
 
 /// The state of the placement driver.
@@ -75,13 +79,14 @@ pub(super) struct Driver {
     progress: Stated,
     recovery: Recovery,
     effects: Effects,
+    points: Points,
 }
 
 impl Driver {
     /// Goes on from what was kept. Stores count as heard of now, so that none is given up for this process's own
     /// absence.
     pub(super) fn resume(options: Options, points: &Points, kept: Kept, now: Instant) -> Driver {
-        let mut stores = Stores::default();
+        let mut stores = Stores::resume(kept.gone);
         for record in kept.stores {
             stores.restore(record, now);
         }
@@ -103,6 +108,7 @@ impl Driver {
             rules: kept.rules,
             progress: Stated::default(),
             effects: Effects { facts: vec![started], ..Effects::default() },
+            points: points.clone(),
         }
     }
 
@@ -183,7 +189,10 @@ impl Driver {
             Ask::SetTiflashReplica(ask) => self.set_tiflash_replica(ask),
             Ask::AllRules(_) => Ok(self.all_rules()),
             Ask::TableProgress(ask) => self.table_progress(ask.id, now),
-            Ask::RemoveStore(_) | Ask::UpStore(_) | Ask::RemoveTombstones(_) => Err(invalid("not yet".into())),
+            Ask::RemoveStore(ask) => self.remove_store(ask),
+            Ask::UpStore(ask) => self.up_store(ask.id),
+            Ask::BuryStore(ask) => self.bury_store(ask.id, now, wall_ns),
+            Ask::RemoveTombstones(_) => Ok(self.remove_tombstones()),
         }
     }
 
@@ -191,23 +200,13 @@ impl Driver {
     pub(super) fn tick(&mut self, now: Instant, wall_ns: u64) {
         self.recovery.tick(now);
         self.carry_out_recovery();
-        let limit = u64::try_from(self.options.operator_timeout.as_nanos()).unwrap_or(u64::MAX);
-        if let Some(before) = now.0.checked_sub(limit) {
+        if let Some(before) = now.0.checked_sub(nanos(self.options.operator_timeout)) {
             let ended = self.operators.expire(Instant(before));
             self.effects.facts.extend(ended);
         }
-        let drained: Vec<_> = self
-            .stores
-            .all()
-            .filter(|(id, entry)| entry.state() == StoreState::Offline && self.regions.count_on(*id) == 0)
-            .map(|(id, _)| id)
-            .collect();
-        for id in drained {
-            if let Some(record) = self.stores.bury(id) {
-                self.keep_store(record);
-            }
-        }
+        self.tend_stores(wall_ns);
         self.note_progress(now);
+        self.even_out(now);
         // Never above what was given out: the wall clock may have leaped, timestamps have not followed yet.
         let aim = timestamp_at(wall_ns).min(self.timestamps.last());
         let aim = aim.saturating_sub(span(self.options.safe_point_retention));
@@ -263,25 +262,36 @@ impl Driver {
             return Ok(Answer::Next(Next { epoch, step: None }));
         }
         let Some(known) = self.regions.get(id) else { return Err(invalid(format!("region {id} vanished"))) };
-        let (mut next, ended) = self.operators.next(known);
-        self.effects.facts.extend(ended);
+        let (mut next, said) = self.operators.next(known);
+        self.effects.facts.extend(said);
         if !self.operators.has(id) && self.operators.len() < self.options.operators_max {
             let adding = |store| self.operators.adding(store);
-            let view = View { stores: &self.stores, rules: &self.rules, options: &self.options, now, adding: &adding };
-            if let Some(wish) = wish(known, &view) {
+            let notes = RefCell::default();
+            let (stores, rules, options, points) = (&self.stores, &self.rules, &self.options, &self.points);
+            let view = View { stores, rules, options, now, adding: &adding, points, notes: &notes };
+            let wish = wish(known, &view);
+            self.effects.facts.append(&mut notes.into_inner());
+            if let Some(wish) = wish {
                 next = self.begin(id, wish, now)?;
             }
         }
         Ok(Answer::Next(next.unwrap_or(Next { epoch, step: None })))
     }
 
-    fn begin(&mut self, region: RegionId, wish: Wish, now: Instant) -> Result<Option<Next>, Refused> {
-        let new_peer =
-            matches!(wish, Wish::Add { .. } | Wish::Learner { .. }).then(|| self.alloc_ids(1)).transpose()?;
+    /// Makes an operator; the fact of it.
+    fn plan(&mut self, region: RegionId, wish: Wish, now: Instant) -> Result<Option<Fact>, Refused> {
+        let new_peer = wish.needs_peer().then(|| self.alloc_ids(1)).transpose()?;
         let Some(known) = self.regions.get(region) else { return Ok(None) };
-        let begun = self.operators.begin(known, wish, new_peer, now);
+        Ok(self.operators.begin(known, wish, new_peer, now))
+    }
+
+    fn begin(&mut self, region: RegionId, wish: Wish, now: Instant) -> Result<Option<Next>, Refused> {
+        let begun = self.plan(region, wish, now)?;
         self.effects.facts.extend(begun);
-        Ok(self.operators.next(known).0)
+        let Some(known) = self.regions.get(region) else { return Ok(None) };
+        let (next, said) = self.operators.next(known);
+        self.effects.facts.extend(said);
+        Ok(next)
     }
 
     /// Gives stores up for good, and begins to recover what lost its majority with them.
@@ -411,6 +421,7 @@ impl Driver {
             address: Text::from(record.address.clone()),
             state: record.state().name().into(),
             release: Text::from(record.release.clone()),
+            columnar: is_columnar(&record),
         };
         self.keep(Change::Store(record), fact);
     }
@@ -428,6 +439,10 @@ impl Driver {
                 }
                 self.effects.changes.push(Change::Region(Arc::clone(&known.region)));
             }
+        }
+        for peer in known.region.peers.iter().filter(|peer| self.stores.entry(peer.store).is_none()) {
+            // As upstream puts it: lost the store, maybe you are recovering the PD cluster.
+            self.effects.facts.push(Fact::LostTheStore { region: id, store: peer.store });
         }
         let leader = known.leader.map_or(0, |leader| leader.id);
         self.effects.facts.push(Fact::RegionKnown { region: Arc::clone(&known.region), leader, term: known.term });

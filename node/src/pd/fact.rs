@@ -14,8 +14,14 @@ crate::facts! { room "placement" wraps Placement;
     Bootstrapped "cluster-bootstrapped" { store: StoreId, region: RegionId }
     /// The placement driver is up, with what it read back.
     Started "placement-started" { stores: u64, regions: u64 }
-    /// A store's record was written.
-    StorePut "placement-store-put" { store: StoreId, address: Text, state: Text, release: Text }
+    /// A store's record was written: `up`, `offline`, `tombstone`; whether it has columnar replicas only.
+    StorePut "placement-store-put" { store: StoreId, address: Text, state: Text, release: Text, columnar: bool }
+    /// A tombstone's record was deleted: to stores, it looks as if it had never been.
+    StoreDeleted "placement-store-deleted" { store: StoreId }
+    /// A tombstone's record was to be deleted while regions have peers there.
+    TombstoneHasPeers "placement-tombstone-has-peers" { store: StoreId, regions: u64 }
+    /// A region has a peer on a store of which there is no record.
+    LostTheStore "placement-lost-the-store" { region: RegionId, store: StoreId }
     /// A region heartbeat was newer than what was known.
     RegionKnown "placement-region-known" { region: Arc<Region>, leader: PeerId, term: u64 }
     /// A region is no longer known: a newer one has taken its range.
@@ -24,12 +30,17 @@ crate::facts! { room "placement" wraps Placement;
     IdsReserved "placement-ids-reserved" { upto: u64 }
     /// Timestamps up to `upto` may be given out.
     TimestampsReserved "placement-timestamps-reserved" { upto: u64 }
-    /// An operator was made: `add-peer`, `replace-peer`, `add-learner`, `replace-learner`, `promote-peer`, `remove-peer`, `split`.
+    /// An operator was made: `add-peer`, `replace-peer`, `add-learner`, `replace-learner`, `promote-peer`, `remove-peer`, `move-leader`,
+    /// `balance-peer`, `balance-leader`, `split`.
     OperatorCreated "operator-created" { region: RegionId, kind: Text, store: StoreId }
     /// An operator ended: `done`, `stale`, `timeout`.
     OperatorEnded "operator-ended" { region: RegionId, kind: Text, outcome: Text }
     /// Versions below this that are not the newest may be collected.
     SafePointRaised "placement-safe-point-raised" { timestamp: u64 }
+    /// A region's leader is asked to remove a replica, for the first time.
+    RemovalAsked "placement-removal-asked" { region: RegionId, peer: PeerId, store: StoreId }
+    /// A columnar replica is one too many, and one of those that would stay has not caught up.
+    SurplusOfUnhealthy "placement-surplus-of-unhealthy" { region: RegionId, peer: PeerId }
     /// A table's rule is this from now on: `count` columnar replicas of every region from `start` to `end`.
     RulePut "placement-rule-put" { table: u64, start: Bytes, end: Bytes, count: u64 }
     /// A table has no rule any more.

@@ -7,7 +7,7 @@ use prost::Message;
 
 use crate::{
     engine::{Engine, Family, WriteBatch},
-    region::{Region, RegionId},
+    region::{Region, RegionId, StoreId},
     wire::placement::{Rule, Store},
 };
 
@@ -21,6 +21,7 @@ const RECOVERY_STEP: &[u8] = b"recovery-step";
 const STORE: &[u8] = b"store/";
 const REGION: &[u8] = b"region/";
 const RULE: &[u8] = b"rule/";
+const GONE: &[u8] = b"gone/";
 
 /// One change of what is kept.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,6 +32,8 @@ pub(super) enum Change {
     SafePoint(u64),
     RecoveryStep(u64),
     Store(Store),
+    /// The record is deleted, and the id never returns.
+    NoStore(StoreId),
     Region(Arc<Region>),
     NoRegion(RegionId),
     Rule(Rule),
@@ -49,6 +52,10 @@ pub(super) fn batch(changes: &[Change]) -> WriteBatch {
             Change::SafePoint(timestamp) => (Bytes::from_static(SAFE_POINT), number(timestamp)),
             Change::RecoveryStep(step) => (Bytes::from_static(RECOVERY_STEP), number(step)),
             Change::Store(record) => (with_id(STORE, record.id), record.encode_to_vec().into()),
+            Change::NoStore(id) => {
+                batch.delete(Family::Raft, with_id(STORE, *id));
+                (with_id(GONE, *id), Bytes::new())
+            }
             Change::Region(region) => (with_id(REGION, region.id), region.encode_to_vec().into()),
             Change::NoRegion(id) => {
                 batch.delete(Family::Raft, with_id(REGION, *id));
@@ -83,6 +90,10 @@ pub(super) async fn load(engine: &Engine) -> Result<Kept, OpenError> {
             }
             region if region.starts_with(REGION) => {
                 kept.regions.push(Region::decode(value.clone()).map_err(|_| bad())?);
+            }
+            gone if gone.starts_with(GONE) => {
+                let id = gone[GONE.len()..].try_into().map(u64::from_be_bytes).map_err(|_| bad())?;
+                kept.gone.insert(id);
             }
             rule if rule.starts_with(RULE) => {
                 let rule = Rule::decode(value.clone()).map_err(|_| bad())?;

@@ -4,9 +4,15 @@
 //! otherwise. Those beyond the number go, the worst first, and only once those that stay have caught up: until then the
 //! worst may hold the best copy.
 
-use crate::region::{Peer, StoreId};
+use failpoints::defect;
+
+use crate::{
+    defects,
+    region::{Peer, StoreId},
+};
 
 use super::{
+    fact::Fact,
     regions::Known,
     repair::{View, Wish, is_voter},
 };
@@ -30,7 +36,9 @@ pub(super) fn wish(known: &Known, view: &View<'_>) -> Option<Wish> {
         if kept.iter().all(|peer| known.is_healthy(peer)) {
             return Some(Wish::Remove(*worst));
         }
-        return None;
+        view.notes.borrow_mut().push(Fact::SurplusOfUnhealthy { region: known.region.id, peer: worst.id });
+        // The defect looks at where replicas are, not at what they have.
+        return defect!(view.points, defects::PD_4045).then_some(Wish::Remove(*worst));
     }
     let bad = kept.iter().find(|peer| view.is_lost(known, peer) || view.is_leaving(peer.store)).copied();
     bad.and_then(|bad| target(known, view).map(|store| Wish::Learner { store, replaces: Some(bad) }))

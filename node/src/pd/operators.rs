@@ -27,6 +27,8 @@ struct Operator {
     origin: Epoch,
     steps: Vec<Stage>,
     begun: Instant,
+    /// Whether its removal of a replica has been asked for.
+    removes: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +36,7 @@ enum Stage {
     AddLearner(Peer),
     Promote(Peer),
     Remove(Peer),
+    Lead(Peer),
     /// At these keys, or in the middle.
     Split(Vec<Bytes>),
 }
@@ -68,6 +71,10 @@ impl Operators {
 
     /// Begins to carry out a wish; `new_peer` is the id for a replica that has to be made.
     pub(super) fn begin(&mut self, known: &Known, wish: Wish, new_peer: Option<PeerId>, now: Instant) -> Option<Fact> {
+        let (wish, balances) = match wish {
+            Wish::Balance(wish) => (*wish, true),
+            wish => (wish, false),
+        };
         let (kind, store, steps) = match wish {
             Wish::Add { store, replaces } => {
                 let id = new_peer?;
@@ -87,21 +94,33 @@ impl Operators {
                 let voter = Peer { role: Role::Voter as i32, ..peer };
                 ("promote-peer", peer.store, vec![Stage::Promote(voter)])
             }
+            Wish::Lead(peer) => ("move-leader", peer.store, vec![Stage::Lead(peer)]),
+            Wish::Balance(_) => return None,
             Wish::Remove(peer) => ("remove-peer", peer.store, vec![Stage::Remove(peer)]),
             Wish::Split(keys) => ("split", known.leader.map_or(0, |leader| leader.store), vec![Stage::Split(keys)]),
         };
+        let kind = match kind {
+            "replace-peer" | "replace-learner" if balances => "balance-peer",
+            "move-leader" if balances => "balance-leader",
+            kind => kind,
+        };
         let region = known.region.id;
-        self.0.insert(region, Operator { kind, origin: known.region.epoch, steps, begun: now });
+        self.0.insert(region, Operator { kind, origin: known.region.epoch, steps, begun: now, removes: false });
         Some(Fact::OperatorCreated { region, kind: kind.into(), store })
     }
 
-    /// What the region's leader should do next, given what was just heard of it. An operator that has ended leaves, and
-    /// the fact of it comes back.
+    /// What the region's leader should do next, given what was just heard of it, and what is to be stated: that an
+    /// operator has ended, or that a replica is to go.
     pub(super) fn next(&mut self, known: &Known) -> (Option<Next>, Option<Fact>) {
         let region = known.region.id;
-        let Some(operator) = self.0.get(&region) else { return (None, None) };
+        let Some(operator) = self.0.get_mut(&region) else { return (None, None) };
         match operator.progress(known) {
-            Progress::Now(step) => (step.map(|step| Next { epoch: known.region.epoch, step: Some(step) }), None),
+            Progress::Now(step) => {
+                let removed = step.as_ref().and_then(removed).filter(|_| !operator.removes);
+                operator.removes |= removed.is_some();
+                let asked = removed.map(|peer| Fact::RemovalAsked { region, peer: peer.id, store: peer.store });
+                (step.map(|step| Next { epoch: known.region.epoch, step: Some(step) }), asked)
+            }
             Progress::Done => (None, self.end(region, "done")),
             Progress::Stale => (None, self.end(region, "stale")),
         }
@@ -146,13 +165,14 @@ impl Stage {
             Stage::AddLearner(peer) => known.region.peer(peer.id).is_some(),
             Stage::Promote(peer) => known.region.peer(peer.id).is_some_and(|is| is.role() == Role::Voter),
             Stage::Remove(peer) => known.region.peer(peer.id).is_none(),
-            Stage::Split(_) => false,
+            Stage::Lead(_) | Stage::Split(_) => false,
         }
     }
 
     fn is_done(&self, known: &Known) -> bool {
         match self {
             Stage::AddLearner(peer) => known.region.peer(peer.id).is_some_and(|peer| known.is_healthy(peer)),
+            Stage::Lead(peer) => known.leader.is_some_and(|leader| leader.id == peer.id),
             _ => self.has_changed(known),
         }
     }
@@ -170,9 +190,16 @@ impl Stage {
                 known.heir(peer.store).map(Step::TransferLeader)
             }
             Stage::Remove(peer) => known.may_lose(peer).then(|| change(ChangeKind::Remove, peer)),
+            Stage::Lead(peer) => known.region.peer(peer.id).is_some().then_some(Step::TransferLeader(*peer)),
             Stage::Split(keys) => Some(Step::Split(SplitKeys { keys: keys.clone() })),
         }
     }
+}
+
+/// The replica that a step removes, if it does.
+fn removed(step: &Step) -> Option<Peer> {
+    let Step::ChangePeers(change) = step else { return None };
+    change.changes.iter().find(|change| change.kind() == ChangeKind::Remove).map(|change| change.peer)
 }
 
 #[cfg(test)]

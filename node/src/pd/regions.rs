@@ -61,6 +61,11 @@ impl Regions {
         self.by_id.get(&id)
     }
 
+    /// All regions, by id.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Known> {
+        self.by_id.values()
+    }
+
     /// The region that holds a user key.
     pub(super) fn at(&self, key: &[u8]) -> Option<&Known> {
         let (_, id) = self.by_start.range::<[u8], _>((Bound::Unbounded, Bound::Included(key))).next_back()?;
@@ -76,6 +81,18 @@ impl Regions {
     /// How many regions have a peer on a store.
     pub(super) fn count_on(&self, store: StoreId) -> usize {
         self.by_id.values().filter(|known| known.region.peer_on(store).is_some()).count()
+    }
+
+    /// Whether every key belongs to a region that is known.
+    pub(super) fn cover_all(&self) -> bool {
+        let mut end = Some(Bytes::new());
+        for (start, id) in &self.by_start {
+            if end.as_ref() != Some(start) {
+                return false;
+            }
+            end = Some(self.by_id[id].region.end.clone()).filter(|end| !end.is_empty());
+        }
+        end.is_none() && !self.by_start.is_empty()
     }
 
     /// Takes what a leader reports of its region.
@@ -201,6 +218,7 @@ mod tests {
         regions.heard(known(2, "d", "", 1, 1, 5));
         let ids = ["", "b", "c", "d"].map(|key| regions.at(key.as_bytes()).map(|known| known.region.id));
         assert_eq!(ids, [None, Some(1), None, Some(2)]);
+        assert!(!regions.cover_all());
         let grown = known(2, "d", "", 1, 2, 0).region;
         assert_eq!(regions.told(grown), Put::Changed { displaced: vec![] });
         assert_eq!(regions.get(2).and_then(|known| known.leader).map(|leader| leader.id), Some(20));

@@ -4,7 +4,10 @@
 //!
 //! Not here: columnar replicas (`learners`); joint configurations, which their leader leaves.
 
+use std::cell::RefCell;
+
 use bytes::Bytes;
+use failpoints::Points;
 
 use crate::{
     env::Instant,
@@ -12,7 +15,7 @@ use crate::{
     wire::placement::StoreState,
 };
 
-use super::{Options, learners, regions::Known, rules::Rules, stores::Stores};
+use super::{Options, fact::Fact, learners, regions::Known, rules::Rules, stores::Stores};
 
 /// What should happen to a region next.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,8 +28,23 @@ pub(super) enum Wish {
     Promote(Peer),
     /// A replica goes.
     Remove(Peer),
+    /// A voter becomes the leader.
+    Lead(Peer),
+    /// Nothing is lacking; this would even the load out.
+    Balance(Box<Wish>),
     /// The region is split: at these keys, or in its middle.
     Split(Vec<Bytes>),
+}
+
+impl Wish {
+    /// Whether a new replica has to be made.
+    pub(super) fn needs_peer(&self) -> bool {
+        match self {
+            Wish::Add { .. } | Wish::Learner { .. } => true,
+            Wish::Balance(wish) => wish.needs_peer(),
+            Wish::Promote(_) | Wish::Remove(_) | Wish::Lead(_) | Wish::Split(_) => false,
+        }
+    }
 }
 
 /// What a decision looks at besides the region.
@@ -37,6 +55,9 @@ pub(super) struct View<'a> {
     pub now: Instant,
     /// How many replicas are being added to a store.
     pub adding: &'a dyn Fn(StoreId) -> usize,
+    pub points: &'a Points,
+    /// What was seen on the way and should be stated.
+    pub notes: &'a RefCell<Vec<Fact>>,
 }
 
 impl Known {
@@ -189,7 +210,7 @@ impl View<'_> {
 pub(super) mod tests {
     use std::{sync::Arc, time::Duration};
 
-    use super::*;
+    use super::{super::regions::Regions, *};
     use crate::{
         region::{Epoch, Region},
         release::Release,
@@ -269,6 +290,8 @@ pub(super) mod tests {
             Some(Wish::Learner { store, replaces: Some(peer) }) => format!("learner {store} for {}", peer.store),
             Some(Wish::Promote(peer)) => format!("promote {}", peer.store),
             Some(Wish::Remove(peer)) => format!("remove {}", peer.store),
+            Some(Wish::Lead(peer)) => format!("lead {}", peer.store),
+            Some(Wish::Balance(wish)) => format!("balance: {}", say(Some(*wish))),
             Some(Wish::Split(keys)) if keys.is_empty() => "split".into(),
             Some(Wish::Split(keys)) => format!("split at {keys:?}"),
         }
@@ -276,12 +299,34 @@ pub(super) mod tests {
 
     /// What a region of these peers needs among these stores, when a table of all keys has `columnar` replicas.
     pub(crate) fn look(stores_words: &str, peers: &str, size: u64, columnar: u64) -> Option<Wish> {
-        let (stores, known) = (stores(stores_words), region(peers, size));
-        let options =
-            Options { max_store_down: Duration::from_secs(1800), split_bytes: Some(1000), ..Options::new("pd:1") };
+        let known = region(peers, size);
         let mut rules = Rules::default();
         rules.set(TiflashReplica { table: 1, count: columnar, ..Default::default() }).expect("one table");
-        wish(&known, &View { stores: &stores, rules: &rules, options: &options, now: NOW, adding: &|_| 0 })
+        with_view(stores_words, |view| wish(&known, &View { rules: &rules, ..*view }))
+    }
+
+    /// Lets somebody look at these stores, without rules.
+    pub(crate) fn with_view<T>(stores_words: &str, look: impl FnOnce(&View<'_>) -> T) -> T {
+        let options =
+            Options { max_store_down: Duration::from_secs(1800), split_bytes: Some(1000), ..Options::new("pd:1") };
+        let (stores, rules, points, notes) =
+            (stores(stores_words), Rules::default(), Points::default(), RefCell::default());
+        let (stores, rules, options) = (&stores, &rules, &options);
+        look(&View { stores, rules, options, now: NOW, adding: &|_| 0, points: &points, notes: &notes })
+    }
+
+    /// Regions of such peers, one behind the other.
+    pub(crate) fn map(all: &[&str]) -> Regions {
+        let mut regions = Regions::default();
+        for (number, words) in all.iter().enumerate() {
+            let mut known = region(words, 0);
+            let range = Arc::make_mut(&mut known.region);
+            range.id = number as u64 + 1;
+            range.start = if number == 0 { Bytes::new() } else { number.to_string().into() };
+            range.end = if number + 1 == all.len() { Bytes::new() } else { (number + 1).to_string().into() };
+            regions.heard(known);
+        }
+        regions
     }
 
     #[test]
@@ -330,7 +375,9 @@ pub(super) mod tests {
         let options = Options { adds_per_store_max: 2, ..Options::new("pd:1") };
         let adding = |store| if store == 3 { 2 } else { 0 };
         let rules = Rules::default();
-        let view = View { stores: &stores, rules: &rules, options: &options, now: NOW, adding: &adding };
+        let (points, notes) = (Points::default(), RefCell::default());
+        let (stores, rules, options) = (&stores, &rules, &options);
+        let view = View { stores, rules, options, now: NOW, adding: &adding, points: &points, notes: &notes };
         assert_eq!(say(wish(&known, &view)), "add 2");
     }
 }

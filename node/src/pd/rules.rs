@@ -14,9 +14,6 @@ use crate::{
     wire::placement::{Label, Rule, TiflashReplica},
 };
 
-/// The group of the rules that are about columnar replicas.
-const GROUP: &str = "tiflash";
-
 /// The rules of all tables.
 #[derive(Debug, Default)]
 pub(super) struct Rules(BTreeMap<u64, Rule>);
@@ -35,8 +32,7 @@ pub(super) enum Set {
 impl Rules {
     /// Takes a rule that was read back. One that is no rule of a table is refused.
     pub(super) fn restore(&mut self, rule: Rule) -> Result<(), Rule> {
-        let table = rule.id.strip_prefix("table-").and_then(|rest| rest.strip_suffix("-r"));
-        match table.and_then(|table| table.parse().ok()).filter(|_| rule.group == GROUP) {
+        match rule.table() {
             Some(table) => {
                 self.0.insert(table, rule);
                 Ok(())
@@ -61,7 +57,8 @@ impl Rules {
         }
         let labels = vec![Label { key: "engine".into(), value: "tiflash".into() }];
         let role = Role::Learner as i32;
-        let rule = Rule { group: GROUP.into(), id: format!("table-{table}-r"), start, end, role, count, labels };
+        let rule =
+            Rule { group: Rule::TIFLASH.into(), id: format!("table-{table}-r"), start, end, role, count, labels };
         if self.0.get(&table) == Some(&rule) {
             return Ok(Set::Same);
         }

@@ -3,7 +3,10 @@
 //! A record's life: Up, Offline while it is drained, Tombstone when it holds nothing any more; at last the record can
 //! be deleted, and the store is then as unknown as one that never was.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use crate::{
     env::Instant,
@@ -28,7 +31,7 @@ impl Entry {
 
     /// Whether the store's engine is a columnar one, which holds learners only.
     pub(super) fn is_columnar(&self) -> bool {
-        self.record.labels.iter().any(|label| label.key == "engine" && label.value == "tiflash")
+        is_columnar(&self.record)
     }
 
     /// For how long nothing was heard of it.
@@ -37,34 +40,48 @@ impl Entry {
     }
 }
 
+/// Whether a store's engine is a columnar one.
+pub(super) fn is_columnar(record: &Store) -> bool {
+    record.labels.iter().any(|label| label.key == "engine" && label.value == "tiflash")
+}
+
 /// Why a store's request is refused.
 pub(super) type Refused = (Reason, String);
 
 /// All stores' records.
 #[derive(Debug, Default)]
-pub(super) struct Stores(BTreeMap<StoreId, Entry>);
+pub(super) struct Stores {
+    known: BTreeMap<StoreId, Entry>,
+    /// Stores whose record was deleted.
+    gone: BTreeSet<StoreId>,
+}
 
 impl Stores {
+    /// Without records; stores of these ids never return.
+    pub(super) fn resume(gone: BTreeSet<StoreId>) -> Stores {
+        Stores { known: BTreeMap::new(), gone }
+    }
+
     /// Takes a record that was read back; the store counts as heard of now.
     pub(super) fn restore(&mut self, record: Store, now: Instant) {
-        self.0.insert(record.id, Entry { record, heard: now, stats: StoreHeartbeat::default() });
+        self.known.insert(record.id, Entry { record, heard: now, stats: StoreHeartbeat::default() });
     }
 
     pub(super) fn len(&self) -> usize {
-        self.0.len()
+        self.known.len()
     }
 
     pub(super) fn all(&self) -> impl Iterator<Item = (StoreId, &Entry)> {
-        self.0.iter().map(|(&id, entry)| (id, entry))
+        self.known.iter().map(|(&id, entry)| (id, entry))
     }
 
     pub(super) fn entry(&self, id: StoreId) -> Option<&Entry> {
-        self.0.get(&id)
+        self.known.get(&id)
     }
 
     /// The record of a store, a tombstone's too.
     pub(super) fn get(&self, id: StoreId) -> Result<&Entry, Refused> {
-        self.0.get(&id).ok_or_else(|| (Reason::StoreNotFound, format!("invalid store ID {id}, not found")))
+        self.known.get(&id).ok_or_else(|| (Reason::StoreNotFound, format!("invalid store ID {id}, not found")))
     }
 
     /// Registers a store, or takes its new address, release and labels. Returns the record to keep, if it is new.
@@ -74,13 +91,13 @@ impl Stores {
         }
         Release::parse(&record.release).map_err(|error| (Reason::Invalid, error.to_string()))?;
         record.labels.sort_by(|a, b| a.key.cmp(&b.key));
-        let old = self.0.get(&record.id);
-        if old.is_some_and(|old| old.state() == StoreState::Tombstone) {
+        let old = self.known.get(&record.id);
+        if old.is_some_and(|old| old.state() == StoreState::Tombstone) || self.gone.contains(&record.id) {
             return Err(tombstone(record.id));
         }
         let same_address = |(id, other): (StoreId, &Entry)| {
-            (id != record.id && other.state() != StoreState::Tombstone && other.record.address == record.address)
-                .then_some(other.record.id)
+            let lives = other.state() != StoreState::Tombstone && !other.record.is_destroyed;
+            (id != record.id && lives && other.record.address == record.address).then_some(other.record.id)
         };
         if let Some(other) = self.all().find_map(same_address) {
             let id = record.id;
@@ -92,9 +109,11 @@ impl Stores {
         }
         // A store that is being drained stays so, whatever it thinks of itself.
         record.state = old.map_or(StoreState::Up, Entry::state) as i32;
+        record.is_destroyed = old.is_some_and(|old| old.record.is_destroyed);
+        record.buried_ns = 0;
         let stats = old.map(|old| old.stats.clone()).unwrap_or_default();
         let changed = old.is_none_or(|old| old.record != record);
-        self.0.insert(record.id, Entry { record: record.clone(), heard: now, stats });
+        self.known.insert(record.id, Entry { record: record.clone(), heard: now, stats });
         Ok(changed.then_some(record))
     }
 
@@ -104,7 +123,7 @@ impl Stores {
         if self.get(id)?.state() == StoreState::Tombstone {
             return Err(tombstone(id));
         }
-        if let Some(entry) = self.0.get_mut(&id) {
+        if let Some(entry) = self.known.get_mut(&id) {
             entry.heard = now;
             entry.stats = heartbeat;
         }
@@ -113,16 +132,80 @@ impl Stores {
 
     /// Takes a store to its tombstone whatever it holds: it is lost. Returns the record to keep.
     pub(super) fn bury_lost(&mut self, id: StoreId) -> Option<Store> {
-        let entry = self.0.get_mut(&id).filter(|entry| entry.state() != StoreState::Tombstone)?;
+        let entry = self.known.get_mut(&id).filter(|entry| entry.state() != StoreState::Tombstone)?;
         entry.record.set_state(StoreState::Tombstone);
         Some(entry.record.clone())
     }
 
+    /// Takes a store out of service. Returns the record to keep, if that is news.
+    pub(super) fn remove(&mut self, id: StoreId, is_destroyed: bool) -> Result<Option<Store>, Refused> {
+        self.change(id, |record| {
+            record.set_state(StoreState::Offline);
+            record.is_destroyed |= is_destroyed;
+            Ok(())
+        })
+    }
+
+    /// Takes a store that is being drained back into service. Returns the record to keep, if that is news.
+    pub(super) fn up(&mut self, id: StoreId) -> Result<Option<Store>, Refused> {
+        self.change(id, |record| {
+            if record.is_destroyed {
+                return Err((Reason::StoreRemoved, format!("store {id} has been physically destroyed")));
+            }
+            record.set_state(StoreState::Up);
+            Ok(())
+        })
+    }
+
     /// Takes an Offline store that holds nothing any more to its tombstone. Returns the record to keep.
-    pub(super) fn bury(&mut self, id: StoreId) -> Option<Store> {
-        let entry = self.0.get_mut(&id).filter(|entry| entry.state() == StoreState::Offline)?;
+    pub(super) fn bury(&mut self, id: StoreId, wall_ns: u64) -> Option<Store> {
+        let entry = self.known.get_mut(&id).filter(|entry| entry.state() == StoreState::Offline)?;
         entry.record.set_state(StoreState::Tombstone);
+        entry.record.buried_ns = wall_ns;
         Some(entry.record.clone())
+    }
+
+    /// Takes a store to its tombstone, whatever it holds: refused while it is heard of. Returns the record to keep.
+    pub(super) fn bury_by_force(
+        &mut self,
+        id: StoreId,
+        now: Instant,
+        disconnected: Duration,
+        wall_ns: u64,
+    ) -> Result<Option<Store>, Refused> {
+        let silent = self.get(id)?.silent(now);
+        self.change(id, |record| {
+            if silent < disconnected {
+                return Err((Reason::StoreIsUp, format!("store {id} lives")));
+            }
+            record.set_state(StoreState::Tombstone);
+            record.buried_ns = wall_ns;
+            Ok(())
+        })
+    }
+
+    /// Deletes a record; the id never returns.
+    pub(super) fn delete(&mut self, id: StoreId) {
+        self.known.remove(&id);
+        self.gone.insert(id);
+    }
+
+    /// Changes the record of a store that is no tombstone. Returns what to keep, if it is another one now.
+    fn change(
+        &mut self,
+        id: StoreId,
+        change: impl FnOnce(&mut Store) -> Result<(), Refused>,
+    ) -> Result<Option<Store>, Refused> {
+        let mut record = self.get(id)?.record.clone();
+        if record.state() == StoreState::Tombstone {
+            return Err((Reason::StoreRemoved, format!("store {id} has been removed")));
+        }
+        change(&mut record)?;
+        let entry = self.known.get_mut(&id).filter(|entry| entry.record != record);
+        Ok(entry.map(|entry| {
+            entry.record = record.clone();
+            record
+        }))
     }
 }
 
@@ -147,20 +230,51 @@ mod tests {
         assert_eq!(stores.put(record(7, "a"), now), Ok(None), "nothing new");
         assert_eq!(stores.put(record(8, "a"), now).map_err(|refused| refused.0), Err(Reason::DuplicateAddress));
         assert_eq!(stores.put(record(7, "b"), now), Ok(Some(record(7, "b"))), "it moved");
-        assert_eq!(stores.bury(7), None, "an Up store is not buried");
+        assert_eq!(stores.bury(7, 9), None, "an Up store is not buried");
 
         let mut drained = record(7, "b");
         drained.set_state(StoreState::Offline);
-        stores.restore(drained.clone(), now);
+        assert_eq!(stores.remove(7, false), Ok(Some(drained.clone())));
+        assert_eq!(stores.up(7), Ok(Some(record(7, "b"))), "not drained yet");
+        assert_eq!(stores.remove(7, false), Ok(Some(drained.clone())));
+        assert_eq!(stores.remove(7, false), Ok(None));
         assert_eq!(stores.put(record(7, "b"), now), Ok(None), "it stays Offline");
         assert_eq!(stores.heard(StoreHeartbeat { store: 7, ..Default::default() }, Instant(9)), Ok(()));
         assert_eq!(stores.entry(7).map(|entry| entry.heard), Some(Instant(9)));
         drained.set_state(StoreState::Tombstone);
-        assert_eq!(stores.bury(7), Some(drained));
+        drained.buried_ns = 9;
+        assert_eq!(stores.bury(7, 9), Some(drained));
+        for refused in [stores.remove(7, false), stores.up(7)] {
+            assert_eq!(refused.map_err(|refused| refused.0), Err(Reason::StoreRemoved));
+        }
         assert_eq!(stores.put(record(7, "b"), now).map_err(|refused| refused.0), Err(Reason::StoreTombstone));
         let heard = stores.heard(StoreHeartbeat { store: 7, ..Default::default() }, now);
         assert_eq!(heard.map_err(|refused| refused.0), Err(Reason::StoreTombstone));
         assert_eq!(stores.put(record(8, "b"), now), Ok(Some(record(8, "b"))), "a tombstone frees its address");
+        stores.delete(7);
+        assert_eq!(stores.get(7).map(|_| ()).map_err(|refused| refused.0), Err(Reason::StoreNotFound));
+        assert_eq!(stores.put(record(7, "c"), now).map_err(|refused| refused.0), Err(Reason::StoreTombstone));
+    }
+
+    #[test]
+    fn a_destroyed_store_stays_away_and_a_silent_one_can_be_buried() {
+        let (mut stores, later) = (Stores::default(), Instant(30));
+        for (id, address) in [(7, "a"), (8, "b")] {
+            stores.put(record(id, address), Instant(0)).expect("registered");
+        }
+        stores.remove(7, true).expect("it was up");
+        assert_eq!(stores.up(7).map_err(|refused| refused.0), Err(Reason::StoreRemoved));
+        assert_eq!(stores.put(record(9, "a"), later).map(|put| put.is_some()), Ok(true), "its address is free");
+        let disconnected = Duration::from_nanos(20);
+        let bury = |stores: &mut Stores, id, now| {
+            stores
+                .bury_by_force(id, Instant(now), disconnected, 1)
+                .map(|put| put.is_some())
+                .map_err(|refused| refused.0)
+        };
+        assert_eq!(bury(&mut stores, 8, 19), Err(Reason::StoreIsUp));
+        assert_eq!(bury(&mut stores, 8, 20), Ok(true));
+        assert_eq!(bury(&mut stores, 8, 20), Err(Reason::StoreRemoved));
     }
 
     #[test]

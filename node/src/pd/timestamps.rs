@@ -23,6 +23,11 @@ pub fn span(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX >> COUNTER_BITS) << COUNTER_BITS
 }
 
+/// A time as clocks count it.
+pub(super) fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
 /// Gives out growing numbers below a saved bound.
 #[derive(Debug)]
 pub(super) struct Sequence {

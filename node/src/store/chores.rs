@@ -2,7 +2,10 @@
 //!
 //! For operators and tests. A chore that fails leaves its store failed, which the store states itself.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use bytes::Bytes;
 
@@ -20,6 +23,7 @@ pub struct Chores {
     pub(super) manager: Manager,
     pub(super) view: Arc<View>,
     pub(super) mailbox: Mailbox,
+    pub(super) retired: Arc<AtomicBool>,
 }
 
 impl Chores {
@@ -44,6 +48,11 @@ impl Chores {
     /// Has the region of a key loaded into this store's cache, whoever leads it, or evicted. Without a cache nothing happens.
     pub fn cache(&self, key: Bytes, load: bool) {
         self.mailbox.send(Mail::Cache(key, load));
+    }
+
+    /// Whether the store has learned that it was removed from its cluster: nobody has to start it again.
+    pub fn is_retired(&self) -> bool {
+        self.retired.load(Ordering::Relaxed)
     }
 
     /// Lets [`Store::run`](super::Store::run) return.

@@ -3,19 +3,21 @@
 //!
 //! Regions report themselves from the raft loop, which knows their leaders.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use futures::future::select;
 
-use super::{
-    fact::lifecycle::Fact,
-    mail::{Mail, Mailbox},
-    options::Options,
-    raft_loop::View,
-    snapshot::Manager,
-    unsafe_recovery::Reports,
+use super::{chores::Chores, fact::lifecycle::Fact, mail::Mail, options::Options, unsafe_recovery::Reports};
+use crate::{
+    env::Env,
+    fact::Text,
+    pd::Client,
+    region::StoreId,
+    wire::placement::{Reason, StoreHeartbeat},
 };
-use crate::{engine::Engine, env::Env, fact::Text, pd::Client, region::StoreId, wire::placement::StoreHeartbeat};
 
 /// The longest pause between two heartbeats during an unsafe recovery.
 const RECOVERING_PAUSE: Duration = Duration::from_millis(200);
@@ -24,22 +26,22 @@ const RECOVERING_PAUSE: Duration = Duration::from_millis(200);
 pub(super) fn spawn(
     env: &Env,
     options: &Arc<Options>,
-    mailbox: &Mailbox,
-    engine: &Engine,
     pd: &Client,
-    (manager, view, reports): (&Manager, &Arc<View>, &Reports),
+    chores: &Chores,
+    reports: &Reports,
     store: StoreId,
 ) {
-    let (env, mailbox, pd, pause) = (env.clone(), mailbox.clone(), pd.clone(), options.pd_store_heartbeat_tick);
-    let (engine, manager, view, reports) = (engine.clone(), manager.clone(), view.clone(), reports.clone());
+    let (env, pd, pause) = (env.clone(), pd.clone(), options.pd_store_heartbeat_tick);
+    let Chores { engine, manager, view, mailbox, retired } = chores.clone();
+    let reports = reports.clone();
     let columnar = options.is_columnar();
     env.clone().spawn("store-heartbeat", async move {
         loop {
             let heartbeat = StoreHeartbeat {
                 store,
                 regions: view.count(),
-                used_bytes: manager.total_bytes(),
-                snapshots: 0,
+                used_bytes: engine.total_bytes() + manager.total_bytes(),
+                snapshots: manager.transfers(),
                 is_busy: engine.failed().is_some(),
                 caught_up: if columnar { view.caught_up() } else { Vec::new() },
                 report: reports.current(),
@@ -56,6 +58,12 @@ pub(super) fn spawn(
                     if heard.recovering {
                         pause = pause.min(RECOVERING_PAUSE);
                     }
+                }
+                // Gone for good: whatever it still has belongs to nobody.
+                Err(error) if error.reason() == Some(Reason::StoreTombstone) => {
+                    retired.store(true, Ordering::Relaxed);
+                    env.state(Fact::Retired { store });
+                    return mailbox.send(Mail::Stop);
                 }
                 Err(error) => env.state(Fact::PlacementUnreachable { cause: Text::from(error.to_string()) }),
             }

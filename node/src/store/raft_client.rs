@@ -3,8 +3,9 @@
 //! Whoever sends never waits: a full queue or a broken connection loses messages, as a network would, and raft hears
 //! that the store is unreachable. Messages that wait share a frame.
 //!
-//! A store that the placement driver does not know is asked about again after a pause; only a definite tombstone ends
-//! its task.
+//! A task begins with the first message for its store, and from then on keeps a connection whether or not there is
+//! something to send. A store that the placement driver does not know is asked about again after a pause; only a definite
+//! tombstone ends the task.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -85,7 +86,7 @@ impl RaftClient {
 
     fn connect(&self, env: &Env, store: StoreId) -> Queue {
         let (sender, receiver) = mpsc::channel(self.0.options.raft_client_queue);
-        let connection = Stream { env: env.clone(), client: self.clone(), store, receiver };
+        let connection = Stream { env: env.clone(), client: self.clone(), store, receiver, was_up: false };
         env.spawn("raft-client", connection.run());
         Queue { sender, tombstone: false }
     }
@@ -96,6 +97,8 @@ struct Stream {
     client: RaftClient,
     store: StoreId,
     receiver: mpsc::Receiver<Vec<u8>>,
+    /// Whether there has been a connection since raft last heard that there is none.
+    was_up: bool,
 }
 
 /// Why a stream ended.
@@ -112,44 +115,55 @@ impl Stream {
     async fn run(mut self) {
         let options = self.client.0.options.clone();
         let mut backoff = options.raft_client_backoff;
+        // Nothing is resolved or connected for nobody.
+        let Some(first) = self.receiver.recv().await else { return };
+        let mut queue = vec![first];
         loop {
-            // Nothing is resolved or connected for nobody.
-            let Some(first) = self.receiver.recv().await else { return };
             let began = self.env.now();
-            match self.stream(first).await {
+            match self.stream(&mut queue).await {
                 End::Closed => return,
                 End::Tombstone => {
                     if let Some(queue) = self.client.0.queues.lock().get_mut(&self.store) {
                         queue.tombstone = true;
                     }
-                    return;
+                    return self.env.state(lifecycle::Fact::Blocked { store: self.store });
                 }
-                End::Broken(cause) => {
-                    self.env.state(lifecycle::Fact::Disconnected { store: self.store, cause });
-                    self.client.0.mailbox.send(Mail::Unreachable(self.store));
-                }
+                End::Broken(cause) => self.env.state(lifecycle::Fact::Disconnected { store: self.store, cause }),
             }
             if self.env.now().since(began) > options.raft_client_max_backoff {
                 backoff = options.raft_client_backoff;
             }
+            let was_up = std::mem::take(&mut self.was_up);
+            if self.lose(&mut queue) || was_up {
+                self.client.0.mailbox.send(Mail::Unreachable(self.store));
+            }
             self.env.sleep(backoff).await;
             backoff = (backoff * 2).min(options.raft_client_max_backoff);
-            // What piled up is stale by now.
-            while self.receiver.try_recv().is_ok() {}
+            if self.lose(&mut queue) {
+                self.client.0.mailbox.send(Mail::Unreachable(self.store));
+            }
+            if self.receiver.is_closed() {
+                return;
+            }
         }
     }
 
-    async fn stream(&mut self, first: Vec<u8>) -> End {
+    /// What has piled up is stale by now. Whether there was anything.
+    fn lose(&mut self, queue: &mut Vec<Vec<u8>>) -> bool {
+        let mut any = !queue.is_empty();
+        queue.clear();
+        while self.receiver.try_recv().is_ok() {
+            any = true;
+        }
+        any
+    }
+
+    async fn stream(&mut self, queue: &mut Vec<Vec<u8>>) -> End {
         let options = self.client.0.options.clone();
         let address = match self.client.0.resolver.address(&self.env, self.store).await {
             Ok(address) => address,
-            Err(unresolved) => {
-                self.env.state(lifecycle::Fact::ResolveFailed { store: self.store, reason: unresolved.name().into() });
-                return match unresolved {
-                    Unresolved::Tombstone => End::Tombstone,
-                    Unresolved::NotFound | Unresolved::Unreachable => End::Broken(unresolved.name().into()),
-                };
-            }
+            Err(Unresolved::Tombstone) => return End::Tombstone,
+            Err(unresolved) => return End::Broken(unresolved.name().into()),
         };
         let connecting = self.env.net.connect(&address, Delivery::Lossy);
         let Connection { sender, mut receiver } = match self.env.timeout(Duration::from_secs(5), connecting).await {
@@ -161,7 +175,7 @@ impl Stream {
             None => return End::Broken("connecting took too long".into()),
         };
         self.env.state(lifecycle::Fact::Connected { store: self.store });
-        let mut queue = vec![first];
+        self.was_up = true;
         let mut ended = receiver.recv();
         loop {
             let mut waiting = &queue[..];
@@ -180,7 +194,7 @@ impl Stream {
                 waiting = rest;
             }
             queue.clear();
-            let taking = std::pin::pin!(self.receiver.recv_many(&mut queue, 512));
+            let taking = std::pin::pin!(self.receiver.recv_many(queue, 512));
             // The other side never sends anything: only the end of the connection comes there.
             let ended = match select(&mut ended, taking).await {
                 Either::Right((0, _)) => return End::Closed,

@@ -7,6 +7,8 @@ failpoints::sites! {
         BEFORE_LOG_APPEND: Async = "before-log-append";
         /// The states that begin snapshots are in the engine, and the log does not know yet.
         BETWEEN_ENGINE_AND_LOG: Async = "between-engine-and-log";
+        /// The store listens and has not registered itself yet.
+        BEFORE_REGISTER: Async = "before-store-register";
         /// Entries are in the file and not synced.
         BEFORE_LOG_SYNC: Async = "before-log-sync";
         /// Entries are synced; acknowledgements and votes have not gone out.

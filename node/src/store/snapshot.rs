@@ -345,6 +345,12 @@ impl Manager {
         Meta::decode_file(&self.read(&path).await?, &path)
     }
 
+    /// How many snapshots are sent or received now.
+    pub fn transfers(&self) -> u64 {
+        let state = self.inner.state.lock();
+        (state.sends + state.receives) as u64
+    }
+
     /// Bytes of all complete snapshots.
     pub fn total_bytes(&self) -> u64 {
         self.inner.state.lock().known.values().map(|known| known.bytes).sum()

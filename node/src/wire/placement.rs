@@ -21,7 +21,10 @@ pub use stores::{Bootstrap, Ids, Label, RemoveStore, Store, StoreHeartbeat, Stor
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Request {
     /// What is asked.
-    #[prost(oneof = "Ask", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 26, 27")]
+    #[prost(
+        oneof = "Ask",
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 26, 27"
+    )]
     pub ask: Option<Ask>,
 }
 
@@ -91,6 +94,9 @@ pub enum Ask {
     /// How far the columnar replicas of the table of this id have come.
     #[prost(message, tag = "21")]
     TableProgress(Id),
+    /// Makes a store that nothing was heard of for a while a tombstone, whatever is still on it.
+    #[prost(message, tag = "22")]
+    BuryStore(Id),
     /// Stores are lost for good: recover what lost its majority with them.
     #[prost(message, tag = "26")]
     RemoveFailedStores(recovery::RemoveFailedStores),
@@ -247,6 +253,8 @@ pub enum Reason {
     StoreRemoved = 8,
     /// No rule names the table.
     TableNotFound = 9,
+    /// The store lives.
+    StoreIsUp = 10,
     /// An unsafe recovery is under way: nothing is scheduled, and no other one begins.
     Recovering = 13,
     /// The stores named as failed are not: one is unknown, or was heard of lately.

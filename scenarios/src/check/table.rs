@@ -39,6 +39,11 @@ pub static TABLE: &[Entry] = &[
     client::LINEARIZABLE,
     client::ATOMIC_BATCHES,
     client::ACKNOWLEDGED_WRITES_SURVIVE,
+    placement::LEGAL_STORE_STATES,
+    placement::LAST_COPY_STAYS,
+    placement::RETRIES_ARE_BOUNDED,
+    placement::REGISTERED_STORES_ARE_REACHABLE,
+    region::PEERS_HAVE_STORES,
     placement::TABLE_REPLICAS_BECOME_AVAILABLE,
     liveness::CONVERGES,
 ];

@@ -99,6 +99,7 @@ pub(super) fn store(plan: &Plan, name: &str, wipes: u64, release: &str) -> store
         split_region_check_tick: knobs.get(knobs::REGION_SPLIT_TICK).duration(),
         region_split_size: knobs.get(knobs::REGION_SPLIT_SIZE).0,
         hibernate: knobs.get(knobs::RAFT_HIBERNATE),
+        store_address_lifetime: knobs.get(knobs::STORE_ADDRESS_LIFETIME).duration(),
         pd_heartbeat_tick: knobs.get(knobs::PD_REGION_HEARTBEAT).duration(),
         pd_store_heartbeat_tick: knobs.get(knobs::PD_STORE_HEARTBEAT).duration(),
         ..store::Options::default()
@@ -116,6 +117,9 @@ pub(super) fn placement(plan: &Plan, address: &str) -> pd::Options {
         tick: knobs.get(knobs::PD_TICK).duration(),
         safe_point_retention: knobs.get(knobs::PD_SAFE_POINT_RETENTION).duration(),
         safe_point_step: knobs.get(knobs::PD_SAFE_POINT_RETENTION).duration() / 4,
+        balance_regions: knobs.get(knobs::PD_BALANCE_REGIONS),
+        balance_leaders: knobs.get(knobs::PD_BALANCE_LEADERS),
+        tombstone_kept: knobs.get(knobs::PD_TOMBSTONE_KEPT).duration(),
         split_bytes: Some(knobs.get(knobs::REGION_SPLIT_SIZE).0),
         ..pd::Options::new(address)
     }

@@ -102,6 +102,25 @@ pub enum Order {
         /// The key.
         key: Option<Bytes>,
     },
+    /// Takes a store out of service.
+    RemoveStore {
+        /// The process.
+        store: String,
+        /// Its disk is gone.
+        destroyed: bool,
+    },
+    /// Takes a store back into service.
+    UpStore {
+        /// The process.
+        store: String,
+    },
+    /// Makes a store a tombstone, whatever is on it.
+    BuryStore {
+        /// The process.
+        store: String,
+    },
+    /// Deletes the records of tombstones.
+    RemoveTombstones,
     /// Sets how many columnar replicas a table should have.
     SetTiflashReplica {
         /// The table.
@@ -165,6 +184,10 @@ pub(super) fn order(action: &Action) -> Option<Order> {
         }
         Action::ComputeHash { key: of } => Order::ComputeHash { key: key(of) },
         Action::CompactLog { node, key: of } => Order::CompactLog { node: name(node), key: of.as_ref().map(key) },
+        Action::RemoveStore { node, destroyed } => Order::RemoveStore { store: name(node), destroyed: *destroyed },
+        Action::UpStore { node } => Order::UpStore { store: name(node) },
+        Action::BuryStore { node } => Order::BuryStore { store: name(node) },
+        Action::RemoveTombstone {} => Order::RemoveTombstones,
         Action::SetTiflashReplica { table, start, end, count } => {
             let edge = |edge: &Option<Key>| edge.as_ref().map(key).unwrap_or_default();
             Order::SetTiflashReplica { table: *table, start: edge(start), end: edge(end), count: *count }
@@ -266,6 +289,21 @@ impl Operator {
             Order::UnsafeRecover { stores, limit } => self.unsafe_recover(&stores, limit).await,
             Order::ComputeHash { key } => self.client.compute_hash(&key).await.map(drop).map_err(said),
             Order::CompactLog { node, key } => self.compact_log(&node, key).await,
+            Order::RemoveStore { store, destroyed } => {
+                let id = self.store(&store)?;
+                self.client.pd().remove_store(id, destroyed).await.map_err(|error| error.to_string())
+            }
+            Order::UpStore { store } => {
+                let id = self.store(&store)?;
+                self.client.pd().up_store(id).await.map_err(|error| error.to_string())
+            }
+            Order::BuryStore { store } => {
+                let id = self.store(&store)?;
+                self.client.pd().bury_store(id).await.map_err(|error| error.to_string())
+            }
+            Order::RemoveTombstones => {
+                self.client.pd().remove_tombstones().await.map(drop).map_err(|error| error.to_string())
+            }
             Order::SetTiflashReplica { table, start, end, count } => {
                 let wish = TiflashReplica { table, start, end, count };
                 self.client.pd().set_tiflash_replica(wish).await.map_err(|error| error.to_string())

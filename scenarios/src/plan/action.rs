@@ -361,6 +361,29 @@ actions! {
         store "store": Node,
     }
 
+    /// Takes a store out of service: it is drained of regions, and then a tombstone.
+    RemoveStore "remove-store", r#"{ at = "1s", do = "remove-store", node = "store-4" }"# {
+        /// Which store.
+        node "node": Node,
+        /// Its disk is gone: it cannot be taken back.
+        destroyed "destroyed": bool = false,
+    }
+
+    /// Takes a store that is being drained back into service.
+    UpStore "up-store", r#"{ at = "2s", do = "up-store", node = "store-4" }"# {
+        /// Which store.
+        node "node": Node,
+    }
+
+    /// Makes a store a tombstone from which nothing was heard for a while, whatever is on it.
+    BuryStore "bury-store", r#"{ at = "2s", do = "bury-store", node = "store-4" }"# {
+        /// Which store.
+        node "node": Node,
+    }
+
+    /// Deletes the records of tombstones on which there is nothing.
+    RemoveTombstone "remove-tombstone", r#"{ on = { fact = "placement-store-put", state = "tombstone" }, within = "20s", do = "remove-tombstone" }"# {}
+
     /// Sets how many columnar replicas a table should have: a range of keys.
     SetTiflashReplica "set-tiflash-replica", r#"{ at = "1s", do = "set-tiflash-replica", start = "k0000", end = "k0064", count = 2 }"# {
         /// Which table.

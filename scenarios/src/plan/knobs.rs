@@ -435,6 +435,15 @@ knobs! {
     /// Old versions are collected once they are this much older than the newest timestamp.
     PD_SAFE_POINT_RETENTION "pd.safe-point-retention": Nanos = Nanos::secs(20), Nanos::millis(100) => Nanos::secs(86_400);
 
+    /// Whether the placement driver moves regions from full stores to empty ones.
+    PD_BALANCE_REGIONS "pd.balance-regions": bool = false, false => true;
+    /// Whether the placement driver moves leaders from stores that lead many regions to those that lead few.
+    PD_BALANCE_LEADERS "pd.balance-leaders": bool = false, false => true;
+    /// The record of a tombstone is deleted after so long.
+    PD_TOMBSTONE_KEPT "pd.tombstone-kept": Nanos = Nanos::secs(2_592_000), Nanos::secs(1) => Nanos::secs(31_536_000);
+    /// How long a store believes where another one listens.
+    STORE_ADDRESS_LIFETIME "store.address-lifetime": Nanos = Nanos::secs(60), Nanos::millis(10) => Nanos::secs(3_600);
+
     /// How long a client waits for one answer.
     CLIENT_TIMEOUT "client.timeout": Nanos = Nanos::secs(1), Nanos::millis(1) => Nanos::secs(600);
     /// How long a client tries one operation, in all its attempts.

@@ -8,9 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use node::{
     fact::Fact,
+    pd::fact as placement,
     raftlog::fact as raftlog,
-    region::{PeerId, RegionId},
-    store::fact::{raft, region, snapshot},
+    region::{PeerId, RegionId, StoreId},
+    store::fact::{lifecycle, raft, region, snapshot},
 };
 
 use crate::event::{Body, Event, NodeId, RoomEvent};
@@ -47,6 +48,16 @@ pub const ORDERS: &[OrderEntry] = &[
         name: "restarted-store-asked-to-vote-early",
         doc: "A store that had restarted less than an election timeout ago was asked for its vote, while a leader held a lease.",
         make: || Box::new(AskedToVoteEarly::default()),
+    },
+    OrderEntry {
+        name: "deleted-store-asked-for",
+        doc: "A store that had had a connection to another one asked for its address after the record was deleted.",
+        make: || Box::new(DeletedAskedFor::default()),
+    },
+    OrderEntry {
+        name: "registered-after-it-was-asked-for",
+        doc: "A store registered after another one had asked for its address.",
+        make: || Box::new(LateRegistration::default()),
     },
     OrderEntry {
         name: "split-child-left-alone",
@@ -178,6 +189,58 @@ impl Order for AskedToVoteEarly {
                         .leases
                         .get(region)
                         .is_some_and(|(node, until_ns)| *node != event.node && event.time_ns < *until_ns)
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Connections that were, and records that are deleted.
+#[derive(Default)]
+struct DeletedAskedFor {
+    connected: BTreeSet<(NodeId, StoreId)>,
+    deleted: BTreeSet<StoreId>,
+}
+
+impl Order for DeletedAskedFor {
+    fn on(&mut self, event: &Event) -> bool {
+        match &event.body {
+            Body::Room(RoomEvent::ProcessExited { .. }) => {
+                self.connected.retain(|(node, _)| *node != event.node);
+                false
+            }
+            Body::Node(Fact::Store(lifecycle::Fact::Connected { store })) => {
+                self.connected.insert((event.node, *store));
+                false
+            }
+            Body::Node(Fact::Placement(placement::Fact::StoreDeleted { store })) => {
+                self.deleted.insert(*store);
+                false
+            }
+            Body::Node(Fact::Store(lifecycle::Fact::ResolveAsked { store })) => {
+                self.deleted.contains(store) && self.connected.contains(&(event.node, *store))
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Stores that have a record, and such as were asked for before they had one.
+#[derive(Default)]
+struct LateRegistration {
+    registered: BTreeSet<StoreId>,
+    wanted: BTreeSet<StoreId>,
+}
+
+impl Order for LateRegistration {
+    fn on(&mut self, event: &Event) -> bool {
+        match &event.body {
+            Body::Node(Fact::Store(lifecycle::Fact::ResolveAsked { store })) if !self.registered.contains(store) => {
+                self.wanted.insert(*store);
+                false
+            }
+            Body::Node(Fact::Placement(placement::Fact::StorePut { store, .. })) => {
+                self.registered.insert(*store) && self.wanted.contains(store)
             }
             _ => false,
         }

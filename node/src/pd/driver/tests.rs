@@ -8,7 +8,10 @@ use crate::{
     release::Release,
     wire::{
         command::ChangeKind,
-        placement::{Count, Id, Key, Label, Progress, Regions as RegionList, Step, StoreHeartbeat, TiflashReplica},
+        placement::{
+            Count, Id, Key, Label, Progress, Regions as RegionList, RemoveStore, Step, StoreHeartbeat, StoreState,
+            TiflashReplica,
+        },
     },
 };
 
@@ -83,7 +86,14 @@ impl Talk {
                 Change::Timestamps(upto) => kept.timestamps = upto,
                 Change::SafePoint(safe_point) => kept.safe_point = safe_point,
                 Change::RecoveryStep(step) => kept.recovery_step = step,
-                Change::Store(record) => kept.stores.push(record),
+                Change::Store(record) => {
+                    kept.stores.retain(|known| known.id != record.id);
+                    kept.stores.push(record);
+                }
+                Change::NoStore(id) => {
+                    kept.stores.retain(|record| record.id != id);
+                    kept.gone.insert(id);
+                }
                 Change::Region(region) => kept.regions.push(Region::clone(&region)),
                 Change::NoRegion(id) => kept.regions.retain(|region| region.id != id),
                 Change::Rule(rule) => kept.rules.restore(rule).expect("it is a table's"),
@@ -273,4 +283,56 @@ fn a_table_is_available_once_its_replicas_are_reported() {
     assert_eq!(reason(talk.ask(Ask::TableProgress(Id { id: 7 }))), Some(Reason::TableNotFound));
     let Some(Step::ChangePeers(step)) = talk.next(grown, &[]) else { panic!("the learner goes") };
     assert_eq!(step.changes[0].kind(), ChangeKind::Remove);
+}
+
+#[test]
+fn a_store_is_drained_buried_and_forgotten() {
+    let kept = Duration::from_secs(3600);
+    let mut talk = Talk::founded(Options { tombstone_kept: kept, replicas: 1, ..options() });
+    talk.next(region(&[(101, 1)], 1), &[]);
+    talk.ask(Ask::RemoveStore(RemoveStore { store: 1, is_destroyed: false })).expect("it was up");
+    talk.pass(1);
+    let state = |talk: &mut Talk, id| match talk.ask(Ask::GetStore(Id { id })) {
+        Ok(Answer::Store(store)) => Some(store.state()),
+        _ => None,
+    };
+    assert_eq!(state(&mut talk, 1), Some(StoreState::Offline), "it still holds a region");
+    let removed = |talk: &mut Talk| match talk.ask(Ask::RemoveTombstones(Nothing {})) {
+        Ok(Answer::Ids(ids)) => ids.ids,
+        other => panic!("{other:?}"),
+    };
+    assert!(removed(&mut talk).is_empty(), "it is no tombstone");
+    talk.next(region(&[(102, 2)], 5), &[]);
+    talk.pass(1);
+    assert_eq!(state(&mut talk, 1), Some(StoreState::Tombstone));
+    // A region that names it again keeps the record.
+    talk.ask(Ask::RegionHeartbeat(RegionHeartbeat {
+        region: region(&[(102, 2), (103, 1)], 6),
+        term: 6,
+        ..Default::default()
+    }))
+    .expect("it is newer");
+    assert!(removed(&mut talk).is_empty());
+    assert!(talk.facts.contains(&Fact::TombstoneHasPeers { store: 1, regions: 1 }));
+    talk.ask(Ask::RegionHeartbeat(RegionHeartbeat { region: region(&[(102, 2)], 7), term: 6, ..Default::default() }))
+        .expect("it is newer");
+    talk.pass(3700);
+    assert_eq!(state(&mut talk, 1), None, "old enough to be forgotten");
+    let mut talk = talk.restart(options());
+    assert_eq!(reason(talk.ask(Ask::PutStore(store(1)))), Some(Reason::StoreTombstone), "its id never returns");
+}
+
+#[test]
+fn a_store_is_not_buried_while_regions_are_unknown() {
+    let mut talk = Talk::founded(Options { replicas: 1, ..options() });
+    talk.ask(Ask::RemoveStore(RemoveStore { store: 1, is_destroyed: false })).expect("it was up");
+    // The other half of a split has not been heard of.
+    let mut half = region(&[(102, 2)], 5);
+    (half.start, half.epoch.version) = ("m".into(), 2);
+    talk.ask(Ask::RegionHeartbeat(RegionHeartbeat { region: half, term: 6, ..Default::default() }))
+        .expect("it is newer");
+    talk.pass(1);
+    assert!(
+        !talk.facts.iter().any(|fact| matches!(fact, Fact::StorePut { state, .. } if state.as_str() == "tombstone"))
+    );
 }

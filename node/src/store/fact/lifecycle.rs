@@ -9,12 +9,24 @@ crate::facts! { room "store" wraps Store;
     Stopped "store-stopped" { store: StoreId }
     /// The store ends because it must not go on: a failed sync, a full disk, corrupt data.
     Failed "store-failed" { store: StoreId, cause: Text }
+    /// The store knows its id: it is on disk, and nobody else has heard of it yet.
+    Identified "store-identified" { store: StoreId }
+    /// The store has learned that it was removed, and ends.
+    Retired "store-retired" { store: StoreId }
+    /// The placement driver is asked for a peer store's address.
+    ResolveAsked "resolve-asked" { store: StoreId }
     /// A peer store's address could not be had: `not-found`, `tombstone`, `unreachable`.
     ResolveFailed "resolve-failed" { store: StoreId, reason: Text }
     /// A connection to a peer store is up.
     Connected "store-connected" { store: StoreId }
     /// A connection to a peer store broke or could not be made; the next attempt comes after a pause.
     Disconnected "store-disconnected" { store: StoreId, cause: Text }
+    /// A peer store is taken to be gone for good: nothing is sent there any more.
+    Blocked "store-blocked" { store: StoreId }
+    /// A line that people read in the log, about a peer store: `store-not-found`, `request-failed`, `reconnection-cancelled`.
+    LogLine "log-line" { about: Text, store: StoreId }
+    /// A new connection to the placement driver is begun, and why the last one is not used any more.
+    PlacementReconnected "placement-reconnected" { address: Text, cause: Text }
     /// The placement driver could not be reached.
     PlacementUnreachable "placement-unreachable" { cause: Text }
 }

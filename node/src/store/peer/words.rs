@@ -43,8 +43,10 @@ impl Peer {
                 Err(_) => self.refused(turn, "unreadable-message"),
             },
             Some(Say::Gone(_)) => {
-                let newer = message.epoch.conf_ver > self.region.epoch.conf_ver;
-                if self.region.is_initialized() && newer {
+                // Of a peer without a range, what counts is the configuration that it was made for; after a restart that is
+                // not known any more, and whoever lags behind would say the same of a newcomer.
+                let mine = if self.region.is_initialized() { self.region.epoch } else { self.born };
+                if mine.conf_ver > 0 && message.epoch.conf_ver > mine.conf_ver {
                     turn.wishes.push(Wish::Destroy(self.id(), self.me.id, "gone"));
                 }
             }

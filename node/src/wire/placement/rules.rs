@@ -48,6 +48,17 @@ pub struct Rule {
     pub labels: Vec<Label>,
 }
 
+impl Rule {
+    /// The group of the rules that are about columnar replicas.
+    pub const TIFLASH: &str = "tiflash";
+
+    /// The table whose columnar replicas the rule is about, if it is about such.
+    pub fn table(&self) -> Option<u64> {
+        let table = self.id.strip_prefix("table-")?.strip_suffix("-r")?;
+        table.parse().ok().filter(|_| self.group == Rule::TIFLASH)
+    }
+}
+
 /// Rules, by group and id.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Rules {
