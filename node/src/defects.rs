@@ -87,6 +87,18 @@ failpoints::defects! {
         /// Records of tombstones are deleted without a look at what is on them; whoever is there can never be given up.
         PD_3664: "pd-3664" from "pd#3664"
             = "a store record is deleted while peers remain on it";
+        /// Blob files get the newest header, and the manifest the newest tag, whether or not the release is to be rolled back.
+        TITAN_323: "titan-323" from "tikv#18003"
+            = "release 8.1.2-pre writes blob header v3 and manifest tag 14 with the feature off; 8.1.0 cannot read them";
+        /// The newest header and tag are unknown again, although a shipped release wrote them.
+        TITAN_329: "titan-329" from "tikv#18263"
+            = "the revert cannot read v3 files that a shipped release wrote";
+        /// The oldest header is taken to be as long as its successor.
+        TITAN_221: "titan-221" from "titan#221"
+            = "a v1 blob header is read with the v2 length";
+        /// The old release makes room for a log of its own, and the new one imports whatever it finds there.
+        TIKV_12045: "tikv-12045" from "tikv#12045"
+            = "rollback creates an empty raft log beside the real one; the next upgrade imports it and clears the real one";
     }
 }
 

@@ -8,9 +8,13 @@
 //! After a failed write or sync the engine takes no more writes: what reached the disk is then unknown, and only recovery
 //! ([`recover`]) finds out. Failed reads are tried again a few times and change nothing.
 //!
-//! Not here: what keys mean, except that versions of user keys are collected below a safe point ([`record`]); blob files.
+//! Large values lie in [`blob`] files, to which tables refer. Which of their formats are written and read is the release's
+//! business ([`format`]); what a release cannot read it refuses before it has changed anything.
+//!
+//! Not here: what keys mean, except that versions of user keys are collected below a safe point ([`record`]).
 
 mod batch;
+mod blob;
 mod block;
 mod cache;
 mod compaction;
@@ -20,6 +24,7 @@ pub mod fact;
 mod files;
 mod filter;
 mod flush;
+mod format;
 mod ingest;
 mod log;
 mod manifest;
@@ -46,7 +51,7 @@ pub use error::Error;
 pub use read::{Iter, Snapshot};
 pub use state::SafePoint;
 
-use crate::env::Env;
+use crate::{env::Env, release::Release};
 use compaction::{Asked, Compactor};
 use recover::Recovered;
 use state::Shared;
@@ -75,6 +80,14 @@ pub struct Options {
     pub compress: bool,
     /// How many bytes of blocks are kept in memory.
     pub cache_bytes: usize,
+    /// Values of the family `default` from so many bytes on go to blob files.
+    pub blob_bytes_min: usize,
+    /// A blob file takes no more values once it has so many bytes.
+    pub blob_file_bytes: u64,
+    /// A blob file is collected once so many of a million of its bytes are dead.
+    pub blob_dead_per_million: u64,
+    /// The release whose formats are written and read.
+    pub release: &'static Release,
 }
 
 impl Default for Options {
@@ -90,6 +103,10 @@ impl Default for Options {
             block_bytes: 4 << 10,
             compress: true,
             cache_bytes: 4 << 20,
+            blob_bytes_min: 32 << 10,
+            blob_file_bytes: 64 << 20,
+            blob_dead_per_million: 500_000,
+            release: Release::newest(),
         }
     }
 }

@@ -24,6 +24,12 @@ pub mod wire;
 
 /// Every failpoint site and every switch for a defect that a node has.
 pub const CATALOG: failpoints::Catalog = failpoints::Catalog {
-    sites: &[cache::site::TABLE, engine::site::TABLE, store::site::TABLE, store::snapshot::site::TABLE],
+    sites: &[
+        cache::site::TABLE,
+        engine::site::TABLE,
+        raftlog::site::TABLE,
+        store::site::TABLE,
+        store::snapshot::site::TABLE,
+    ],
     defects: &[defects::TABLE, plants::TABLE],
 };

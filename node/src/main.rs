@@ -29,6 +29,8 @@ struct Program {
 enum Command {
     /// Runs a store.
     Store(store::Args),
+    /// Brings the raft log of a store that does not run back to where releases before 6.1 look for it.
+    ExportRaftLog(store::Export),
     /// Runs the placement driver.
     Pd(pd::Args),
     /// Runs one placement driver and several stores on loopback, and restarts those that end.
@@ -66,6 +68,7 @@ fn main() -> ExitCode {
     let ended = runtime.block_on(async {
         match program.command {
             Command::Store(args) => store::run(args).await,
+            Command::ExportRaftLog(args) => store::export_raft_log(args).await,
             Command::Pd(args) => pd::run(args).await,
             Command::Up(args) => up::run(args).await,
             Command::Put(args) => client::put(args).await,

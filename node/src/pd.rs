@@ -28,6 +28,7 @@ mod operators;
 mod progress;
 mod recovery;
 mod regions;
+mod releases;
 mod repair;
 mod rules;
 mod stores;

@@ -14,9 +14,11 @@ mod collect;
 pub mod fact;
 mod layout;
 mod memory;
+mod migrate;
 mod record;
 mod recover;
 mod segment;
+pub mod site;
 
 #[cfg(test)]
 pub(crate) mod room;
@@ -36,6 +38,7 @@ use crate::{
 use fact::Fact;
 pub use layout::Layout;
 use memory::{Memory, Place, Segment, size};
+pub use migrate::{check, export, take_over};
 pub use record::{HardState, LogBatch, mark};
 use record::{Op, take_entry};
 use segment::{Frame, HEADER};
@@ -89,6 +92,24 @@ pub enum Error {
         region: RegionId,
         /// The entry behind the hole.
         index: u64,
+    },
+    /// A log lies where this release does not look for it. Nothing in the directory was changed.
+    #[error("raft log: `{path}` is of raft-log version {layout}, which release {release} does not read")]
+    Refused {
+        /// Its directory.
+        path: String,
+        /// The version of its layout.
+        layout: u64,
+        /// The release that does not read it.
+        release: &'static str,
+    },
+    /// Both layouts hold a log, and nothing says which one counts.
+    #[error("raft log: both `{old}` and `{new}` hold a log")]
+    TwoLogs {
+        /// The old layout's directory.
+        old: String,
+        /// The new layout's.
+        new: String,
     },
     /// The log has stopped after an earlier failure.
     #[error("raft log: stopped: {0}")]

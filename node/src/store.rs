@@ -15,6 +15,7 @@ pub mod log_writer;
 pub mod mail;
 pub mod options;
 pub mod peer;
+mod peer_wire;
 pub mod raft_client;
 mod raft_log_drain;
 pub mod raft_loop;
@@ -53,16 +54,17 @@ use self::{
 };
 use crate::{
     cache::{AskForLoad, Cache},
-    engine::{Engine, Family, WriteBatch},
+    engine::{self, Engine, Family, WriteBatch},
     env::{Connection, Env},
     fact::Text,
     key, pd,
-    raftlog::RaftLog,
+    raftlog::{self, Layout, RaftLog},
     region::{Epoch, Peer, Region, StoreId},
+    release::Release,
     rpc::{self, Reply, Session},
     wire::{
         kv::Request,
-        peer::{PeerMessage, framed},
+        peer::PeerMessage,
         placement::{self, Reason},
     },
 };
@@ -101,6 +103,23 @@ impl Error {
     pub fn is_retired(&self) -> bool {
         matches!(self, Error::Placement(error) if error.reason() == Some(Reason::StoreTombstone))
     }
+
+    /// Whether the placement driver wants no store of this release here.
+    pub fn is_release_refused(&self) -> bool {
+        matches!(self, Error::Placement(error) if error.reason() == Some(Reason::ReleaseRefused))
+    }
+
+    /// What cannot be read, if that is why.
+    fn refused_format(&self) -> Option<Fact> {
+        let (path, format, version, release) = match self {
+            Error::Engine(engine::Error::Refused { path, format, version, release }) => {
+                (path, *format, *version, *release)
+            }
+            Error::RaftLog(raftlog::Error::Refused { path, layout, release }) => (path, "raft-log", *layout, *release),
+            _ => return None,
+        };
+        Some(Fact::FormatRefused { path: path.clone().into(), format: format.into(), version, release: release.into() })
+    }
 }
 
 /// A running store. Dropping it leaves its tasks running; [`Store::stop`] ends them.
@@ -125,7 +144,16 @@ impl Store {
     ///
     /// Waits for the placement driver as long as that takes. An error is a cause to end the process.
     pub async fn start(env: Env, options: Options) -> Result<Store, Error> {
+        let release = Text::from(options.release.clone());
         let result = Store::open(env.clone(), options).await;
+        if let Some(refused) = result.as_ref().err().and_then(Error::refused_format) {
+            env.state(refused);
+        }
+        if let Err(error) = &result
+            && error.is_release_refused()
+        {
+            env.state(Fact::ReleaseRefused { release, cause: Text::from(error.to_string()) });
+        }
         if let Err(error) = &result
             && !error.is_retired()
         {
@@ -136,11 +164,18 @@ impl Store {
 
     async fn open(env: Env, options: Options) -> Result<Store, Error> {
         options.check().map_err(Error::Options)?;
+        let release = Release::parse(&options.release).map_err(|error| Error::Options(error.to_string()))?;
         let options = Arc::new(options);
-        let engine = Engine::open(env.clone(), "engine", options.engine.clone()).await?;
-        let manager = snapshot::Manager::open(env.clone(), options.snapshot.clone()).await?;
-        let recovered = recovery::recover(&env, &engine, options.raftlog.clone()).await?;
         let pd = pd::Client::at(&env, &options.pd, pd::ClientOptions::default());
+        admitted(&env, &pd, &options).await?;
+        // Before anything is changed: what this release cannot read, the one that wrote it goes on with.
+        raftlog::check(&env, "", release).await?;
+        let engine_options = engine::Options { release, ..options.engine.clone() };
+        let engine = Engine::open(env.clone(), "engine", engine_options).await?;
+        let manager = snapshot::Manager::open(env.clone(), options.snapshot.clone()).await?;
+        raftlog::take_over(&env, "", release, &options.raftlog).await?;
+        let raftlog_options = raftlog::Options { layout: Layout::of(release), ..options.raftlog.clone() };
+        let recovered = recovery::recover(&env, &engine, raftlog_options).await?;
         let ident = identify(&env, &engine, &pd).await?;
         let store = ident.store;
         env.state(Fact::Identified { store });
@@ -241,7 +276,8 @@ impl Store {
             raft_loop.hash_one();
         }
 
-        let handler = Handler { env: env.clone(), store, mailbox: mailbox.clone(), manager: manager.clone() };
+        let (for_others, wire) = (mailbox.clone(), release.wire);
+        let handler = Handler { env: env.clone(), store, wire, mailbox: for_others, manager: manager.clone() };
         let server = rpc::serve(&env, &options.address, Arc::new(handler))
             .await
             .map_err(|error| Error::Listen(options.address.clone(), error))?;
@@ -259,6 +295,14 @@ impl Store {
         let chores = Chores { engine: engine.clone(), manager, view, mailbox, retired: Arc::default() };
         heartbeats::spawn(&env, &options, &pd, &chores, &reports, store);
         Ok(Store { env, id: store, engine, raftlog, chores, server: Some(server), ended })
+    }
+
+    /// Brings the raft log of a store that is not running back to the old directory, so that an older release finds it.
+    ///
+    /// `options` are the store's as the release that it last ran as. May be done again, also after a crash.
+    pub async fn export_raft_log(env: &Env, options: &Options) -> Result<(), Error> {
+        let release = Release::parse(&options.release).map_err(|error| Error::Options(error.to_string()))?;
+        Ok(raftlog::export(env, "", release, &options.raftlog).await?)
     }
 
     /// The store's id.
@@ -292,6 +336,24 @@ impl Store {
         match synced.and(stopped) {
             Ok(()) => self.env.state(Fact::Stopped { store: self.id }),
             Err(cause) => fail(&self.env, self.id, &cause),
+        }
+    }
+}
+
+/// Asks the placement driver whether this store may run as this release, before the directory is touched.
+async fn admitted(env: &Env, pd: &pd::Client, options: &Options) -> Result<(), Error> {
+    loop {
+        match pd.check_release(&options.address, &options.release).await {
+            Ok(()) => return Ok(()),
+            Err(error) => match error.reason() {
+                Some(Reason::NotBootstrapped) => return Ok(()),
+                None => {
+                    let cause = Text::from(error.to_string());
+                    env.state(Fact::PlacementUnreachable { cause });
+                    env.sleep(PD_PAUSE).await;
+                }
+                Some(_) => return Err(Error::Placement(error)),
+            },
         }
     }
 }
@@ -409,6 +471,8 @@ async fn patiently<T, F: Future<Output = Result<T, pd::Error>>>(env: &Env, ask: 
 struct Handler {
     env: Env,
     store: StoreId,
+    /// The newest version of the wire between stores that it speaks.
+    wire: u8,
     mailbox: Mailbox,
     manager: snapshot::Manager,
 }
@@ -416,12 +480,6 @@ struct Handler {
 impl rpc::Handler for Handler {
     fn handle(&self, service: u32, body: Bytes, reply: Reply) {
         match service {
-            rpc::RAFT => {
-                // What does not parse is lost.
-                for message in framed(body).filter(|message| message.to.store == self.store) {
-                    self.mailbox.send(Mail::Peer(message));
-                }
-            }
             rpc::KV => match Request::decode(body) {
                 Err(error) => reply.refuse(format!("the request does not parse: {error}")),
                 Ok(request) => {
@@ -440,10 +498,18 @@ impl rpc::Handler for Handler {
     }
 
     fn take_over(&self, service: u32, first: &Bytes, connection: Connection) -> Result<Session, Connection> {
+        let (mailbox, store) = (self.mailbox.clone(), self.store);
+        if service == rpc::RAFT {
+            let deliver = move |message: Box<PeerMessage>| {
+                if message.to.store == store {
+                    mailbox.send(Mail::Peer(message));
+                }
+            };
+            return Ok(Box::pin(peer_wire::session(self.env.clone(), self.wire, first.clone(), connection, deliver)));
+        }
         if service != rpc::SNAPSHOT {
             return Err(connection);
         }
-        let (mailbox, store) = (self.mailbox.clone(), self.store);
         let deliver: snapshot::receive::Deliver = Arc::new(move |header| {
             let Ok(message) = PeerMessage::decode(header.message) else { return false };
             if message.to.store != store || message.region != header.meta.region.id {

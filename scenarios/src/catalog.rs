@@ -9,6 +9,7 @@ mod draw;
 mod snapshot_gc;
 mod store_removal;
 mod unsafe_recovery;
+mod upgrade_rollback;
 
 use crate::plan::Plan;
 
@@ -54,6 +55,7 @@ pub fn all() -> &'static [&'static Scenario] {
         &cache_split::CACHE_SPLIT,
         &store_removal::STORE_REMOVAL,
         &unsafe_recovery::UNSAFE_RECOVERY,
+        &upgrade_rollback::UPGRADE_ROLLBACK,
     ]
 }
 

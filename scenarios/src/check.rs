@@ -9,6 +9,7 @@
 pub mod cache;
 pub mod client;
 pub mod dense;
+pub mod format;
 pub mod known;
 pub mod lease;
 pub mod liveness;

@@ -15,6 +15,7 @@ use futures::future::{Either, select};
 use node::{
     env::Env,
     pd::Pd,
+    release::Release,
     store::{Chores, Store},
 };
 use parking_lot::Mutex;
@@ -55,6 +56,10 @@ pub struct Member {
     release: Mutex<String>,
     /// It never starts again.
     lost: Mutex<bool>,
+    /// The release as which it has served last.
+    accepted: Mutex<Option<String>>,
+    /// The release that has to export its raft log before the one above can start.
+    exporting: Mutex<Option<String>>,
     /// How often its disk was emptied; a new disk is a new store at a new address.
     wipes: Mutex<u64>,
     /// Failpoints that outlive an incarnation: site to action.
@@ -91,6 +96,8 @@ impl Cluster {
                     stats: StatsFault::default(),
                     release: Mutex::new(plan.cluster.release.as_str().to_owned()),
                     lost: Mutex::new(false),
+                    accepted: Mutex::new(None),
+                    exporting: Mutex::new(None),
                     wipes: Mutex::new(0),
                     points: Mutex::default(),
                     live: Mutex::default(),
@@ -150,12 +157,17 @@ impl Cluster {
 
     /// Starts a process, with another release if one is given. One that runs is killed first.
     pub fn start(&self, name: &str, release: Option<&str>) {
+        self.start_as(name, release, true);
+    }
+
+    /// The same; when it is not `prepared`, what another release needs to be done before is not done.
+    pub fn start_as(&self, name: &str, release: Option<&str>, prepared: bool) {
         let member = self.member(name).clone();
         if *member.lost.lock() {
             return;
         }
         if let Some(release) = release {
-            *member.release.lock() = release.to_owned();
+            member.change_release(release, prepared);
         }
         let (witness, plan, name) = (self.witness.clone(), self.plan.clone(), name.to_owned());
         let process = member.process.clone();
@@ -288,6 +300,24 @@ impl Member {
         Ok(())
     }
 
+    fn change_release(&self, to: &str, prepared: bool) {
+        let from = std::mem::replace(&mut *self.release.lock(), to.to_owned());
+        let releases = Release::parse(&from).ok().zip(Release::parse(to).ok());
+        let exports = releases.is_some_and(|(from, to)| from.may_roll_back_to(to) && from.exports_raft_log_to(to));
+        *self.exporting.lock() = (exports && prepared).then_some(from);
+    }
+
+    /// The release was refused: the supervisor goes on with the one before.
+    fn take_release_back(&self, refused: &str) {
+        let accepted = self.accepted.lock().clone();
+        let mut release = self.release.lock();
+        if let Some(accepted) = accepted
+            && *release == refused
+        {
+            *release = accepted;
+        }
+    }
+
     fn begin(&self, handle: &Handle, witness: &Arc<Witness>, plan: &Plan) -> Env {
         let defects: Vec<String> = plan.defects.iter().chain(&plan.plant).cloned().collect();
         let env = room::env(handle, witness, &self.stats, &defects);
@@ -325,6 +355,12 @@ impl Member {
         let wipes = *self.wipes.lock();
         let release = self.release.lock().clone();
         let options = options::store(plan, name, wipes, &release);
+        let exporting = self.exporting.lock().clone();
+        if let Some(from) = exporting {
+            let options = options::store(plan, name, wipes, &from);
+            Store::export_raft_log(&env, &options).await.map_err(|error| error.to_string())?;
+            *self.exporting.lock() = None;
+        }
         let store = match Store::start(env, options).await {
             Ok(store) => store,
             // Nobody starts a store again that was told that it is gone.
@@ -332,8 +368,14 @@ impl Member {
                 self.process.supervise_no_more();
                 return Ok(());
             }
-            Err(error) => return Err(error.to_string()),
+            Err(error) => {
+                if error.is_release_refused() {
+                    self.take_release_back(&release);
+                }
+                return Err(error.to_string());
+            }
         };
+        *self.accepted.lock() = Some(release);
         let chores = store.chores();
         if let Some(live) = self.live.lock().as_mut().filter(|live| live.handle.incarnation() == handle.incarnation()) {
             live.chores = Some(chores.clone());

@@ -144,6 +144,32 @@ impl Nemesis {
         }
     }
 
+    /// Takes the first `stores` stores to a release, each `every` after the one before.
+    fn upgrade(&self, release: &str, every: Option<Nanos>, stores: Option<u64>) {
+        let count = stores.map_or(usize::MAX, |stores| usize::try_from(stores).unwrap_or(usize::MAX));
+        let names = self.cluster.initial().into_iter().filter(|name| name != crate::plan::Cluster::PD).take(count);
+        let mut wait = Nanos::ZERO;
+        for name in names {
+            let release = release.to_owned();
+            self.later(wait, move |nemesis| {
+                if nemesis.state.lock().over {
+                    return;
+                }
+                let cluster = nemesis.cluster.clone();
+                nemesis.state.lock().outstanding += 1;
+                let me = nemesis.me.clone();
+                nemesis.cluster.room().spawn(async move {
+                    cluster.stop(&name).await;
+                    cluster.start(&name, Some(&release));
+                    if let Some(nemesis) = me.upgrade() {
+                        nemesis.state.lock().outstanding -= 1;
+                    }
+                });
+            });
+            wait = Nanos(wait.0 + every.map_or(0, |every| every.0));
+        }
+    }
+
     /// Does it, and returns what lasts and for how long.
     fn act(&self, action: &Action) -> (Vec<Held>, Option<Nanos>) {
         match action {
@@ -166,6 +192,10 @@ impl Nemesis {
             Action::Stop { node } => {
                 let (cluster, name) = (self.cluster.clone(), node.as_str().to_owned());
                 self.cluster.room().spawn(async move { cluster.stop(&name).await });
+                (Vec::new(), None)
+            }
+            Action::Upgrade { release, every, stores } => {
+                self.upgrade(release.as_str(), *every, *stores);
                 (Vec::new(), None)
             }
             action => match operator::order(action) {

@@ -180,11 +180,11 @@ fn a_manifest_tag_of_another_release_is_named() {
         let number: u64 = path.rsplit('-').next().and_then(|digits| digits.parse().ok()).expect("it has a number");
         let file = bench.handle.disk().open(&path, sim::disk::Open::Write).await.expect("no fault");
         let offset = file.len().await.expect("no fault");
-        file.append(record(number, offset, &[14, 1])).await.expect("no fault");
+        file.append(record(number, offset, &[15, 1])).await.expect("no fault");
         file.sync().await.expect("no fault");
         bench.process.kill();
-        let error = bench.reopen().await.expect_err("tag 14 is not known");
-        assert!(matches!(&error, Error::UnknownFormat { path: of, what } if *of == path && what.contains("tag 14")));
+        let error = bench.reopen().await.expect_err("tag 15 is not known");
+        assert!(matches!(&error, Error::UnknownFormat { path: of, what } if *of == path && what.contains("tag 15")));
     });
 }
 

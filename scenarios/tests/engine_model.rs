@@ -301,6 +301,9 @@ fn small() -> Options {
         table_bytes: 4 << 10,
         block_bytes: 512,
         cache_bytes: 8 << 10,
+        blob_bytes_min: 300,
+        blob_file_bytes: 3 << 10,
+        blob_dead_per_million: 300_000,
         ..Options::default()
     }
 }

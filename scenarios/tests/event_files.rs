@@ -13,6 +13,8 @@ mod story;
 mod cache;
 #[path = "event_files/client.rs"]
 mod client;
+#[path = "event_files/format.rs"]
+mod format;
 #[path = "event_files/placement.rs"]
 mod placement;
 #[path = "event_files/process.rs"]
@@ -77,6 +79,7 @@ fn cases() -> Vec<Case> {
         snapshot::cases(),
         cache::cases(),
         client::cases(),
+        format::cases(),
         placement::cases(),
         process::cases(),
     ]

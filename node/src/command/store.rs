@@ -1,4 +1,4 @@
-//! `reenact-node store`.
+//! `reenact-node store`, and what is done to a store's directory while it does not run.
 
 use std::{process::ExitCode, time::Duration};
 
@@ -81,4 +81,21 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Either::Right(_) if chores.is_retired() => Ok(ExitCode::SUCCESS),
         Either::Right(_) => Ok(ExitCode::FAILURE),
     }
+}
+
+/// Arguments of `export-raft-log`.
+#[derive(clap::Args)]
+pub struct Export {
+    #[command(flatten)]
+    serving: Serving,
+    /// The release that the store has run as so far.
+    #[arg(long, default_value = "6.1.0")]
+    release: String,
+}
+
+/// Brings the raft log back to where releases before 6.1 look for it.
+pub async fn export_raft_log(args: Export) -> anyhow::Result<ExitCode> {
+    let env = args.serving.env(&args.release).await?;
+    Store::export_raft_log(&env, &Options { release: args.release, ..Options::default() }).await?;
+    Ok(ExitCode::SUCCESS)
 }

@@ -2,13 +2,26 @@
 //!
 //! Layout: entries, then the restart points' offsets (four bytes each), then their number (four bytes). An entry is: bytes
 //! shared with the key before, bytes not shared, sequence number and kind, length of the value unless it is a delete, key,
-//! value.
+//! value. A value is a value, or says where in a blob file it lies.
 
 use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::engine::{memtable::Entry, varint};
 
 const RESTART_EVERY: usize = 16;
+
+/// What an entry holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stored<'a> {
+    Delete,
+    Value(&'a [u8]),
+    /// Where in a blob file the value lies.
+    Blob(&'a [u8]),
+}
+
+const DELETE: u64 = 0;
+const VALUE: u64 = 1;
+const BLOB: u64 = 2;
 
 /// Collects entries in key order.
 #[derive(Default)]
@@ -21,7 +34,7 @@ pub(crate) struct BlockBuilder {
 
 impl BlockBuilder {
     /// Adds an entry whose key is larger than the one before.
-    pub(crate) fn add(&mut self, key: &[u8], sequence: u64, value: Option<&[u8]>) {
+    pub(crate) fn add(&mut self, key: &[u8], sequence: u64, stored: Stored<'_>) {
         let shared = if self.entries.is_multiple_of(RESTART_EVERY) {
             self.restarts.push(self.data.len() as u32);
             0
@@ -30,12 +43,17 @@ impl BlockBuilder {
         };
         varint::put(&mut self.data, shared as u64);
         varint::put(&mut self.data, (key.len() - shared) as u64);
-        varint::put(&mut self.data, sequence << 1 | u64::from(value.is_some()));
-        if let Some(value) = value {
+        let (kind, value) = match stored {
+            Stored::Delete => (DELETE, &[][..]),
+            Stored::Value(value) => (VALUE, value),
+            Stored::Blob(index) => (BLOB, index),
+        };
+        varint::put(&mut self.data, sequence << 2 | kind);
+        if kind != DELETE {
             varint::put(&mut self.data, value.len() as u64);
         }
         self.data.put_slice(&key[shared..]);
-        self.data.put_slice(value.unwrap_or_default());
+        self.data.put_slice(value);
         self.last.clear();
         self.last.extend_from_slice(key);
         self.entries += 1;
@@ -104,12 +122,13 @@ pub(crate) struct BlockCursor {
     key: Vec<u8>,
     sequence: u64,
     value: Option<(usize, usize)>,
+    is_blob: bool,
 }
 
 impl BlockCursor {
     /// Before the first entry.
     pub(crate) fn new(block: Block) -> BlockCursor {
-        BlockCursor { block, at: 0, key: Vec::new(), sequence: 0, value: None }
+        BlockCursor { block, at: 0, key: Vec::new(), sequence: 0, value: None, is_blob: false }
     }
 
     /// The first entry at or behind `key`.
@@ -145,6 +164,7 @@ impl BlockCursor {
             key: Bytes::copy_from_slice(&self.key),
             sequence: self.sequence,
             value: self.value.map(|(start, end)| self.block.data.slice(start..end)),
+            is_blob: self.is_blob,
         }
     }
 
@@ -157,8 +177,12 @@ impl BlockCursor {
         let mut number = || varint::get(data, &mut at).ok_or(Malformed);
         let shared = number()? as usize;
         let unshared = number()? as usize;
-        let kind = number()?;
-        let len = if kind & 1 == 1 { Some(number()? as usize) } else { None };
+        let tail = number()?;
+        let kind = tail & 3;
+        if kind > BLOB {
+            return Err(Malformed);
+        }
+        let len = if kind == DELETE { None } else { Some(number()? as usize) };
         let key_end = at.checked_add(unshared).ok_or(Malformed)?;
         let value_end = key_end.checked_add(len.unwrap_or(0)).ok_or(Malformed)?;
         if shared > self.key.len() || value_end > data.len() {
@@ -166,7 +190,8 @@ impl BlockCursor {
         }
         self.key.truncate(shared);
         self.key.extend_from_slice(&data[at..key_end]);
-        self.sequence = kind >> 1;
+        self.sequence = tail >> 2;
+        self.is_blob = kind == BLOB;
         self.value = len.map(|_| (key_end, value_end));
         self.at = value_end;
         Ok(true)
@@ -182,8 +207,12 @@ mod tests {
         let keys: Vec<String> = (0..100).map(|number| format!("key{:05}", number * 2)).collect();
         let mut builder = BlockBuilder::default();
         for (sequence, key) in keys.iter().enumerate() {
-            let value = (sequence % 3 != 0).then_some(key.as_bytes());
-            builder.add(key.as_bytes(), sequence as u64, value);
+            let stored = match sequence % 3 {
+                0 => Stored::Delete,
+                1 => Stored::Value(key.as_bytes()),
+                _ => Stored::Blob(key.as_bytes()),
+            };
+            builder.add(key.as_bytes(), sequence as u64, stored);
         }
         let block = Block::new(builder.finish()).expect("well formed");
         assert!(builder.is_empty());
@@ -191,7 +220,7 @@ mod tests {
         for (sequence, key) in keys.iter().enumerate() {
             let entry = cursor.next().expect("well formed").expect("as many entries as were added");
             assert_eq!((&entry.key[..], entry.sequence), (key.as_bytes(), sequence as u64));
-            assert_eq!(entry.value.is_none(), sequence % 3 == 0);
+            assert_eq!((entry.value.is_none(), entry.is_blob), (sequence % 3 == 0, sequence % 3 == 2));
             let found = BlockCursor::new(block.clone()).seek(key.as_bytes()).expect("well formed");
             assert_eq!(found, Some(entry));
         }

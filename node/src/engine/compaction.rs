@@ -2,10 +2,17 @@
 //!
 //! Level 0 is merged when it holds too many tables, a deeper level when it holds too many bytes; one compaction at a time.
 //! Snapshots need no consideration: they pin the tables that they read. Outputs are cut between user keys only.
+//!
+//! Large values stay in their blob files, unless those are mostly dead: then they are written again, and when nothing
+//! else is due, tables are merged for that alone.
 
 mod filter;
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use failpoints::point;
@@ -13,10 +20,14 @@ use tokio::sync::oneshot;
 
 use crate::engine::{
     batch::Family,
+    blob::{BlobFile, Index, Values, collect},
+    block::Stored,
     cursor::Merge,
     error::{Doing, Error},
     fact::Fact,
-    files, range, site,
+    files,
+    memtable::Entry,
+    range, site,
     state::{Shared, Sources},
     table::{Opening, Table, TableBuilder},
     tombstone::RangeDelete,
@@ -40,6 +51,8 @@ struct Job {
     inputs: Vec<Vec<Arc<Table>>>,
     target: usize,
     version: Arc<Version>,
+    /// Blob files that are mostly dead: what is alive in them is written again.
+    victims: BTreeSet<u64>,
 }
 
 /// The task's own state.
@@ -47,6 +60,8 @@ pub(crate) struct Compactor {
     shared: Arc<Shared>,
     /// Per family and level: where the next compaction of that level begins.
     cursors: [[Bytes; LEVELS]; Family::COUNT],
+    /// Blob files that were looked through before they are collected.
+    looked_through: BTreeSet<u64>,
 }
 
 /// How long a compaction that could not read its inputs waits before it is tried again.
@@ -54,7 +69,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 impl Compactor {
     pub(crate) fn new(shared: Arc<Shared>) -> Compactor {
-        Compactor { shared, cursors: Default::default() }
+        Compactor { shared, cursors: Default::default(), looked_through: BTreeSet::new() }
     }
 
     /// Merges until the engine stops or fails.
@@ -62,7 +77,9 @@ impl Compactor {
         let shared = self.shared.clone();
         loop {
             let due = |shared: &Shared| {
-                shared.asked.lock().as_ref().is_some_and(|asked| !asked.is_empty()) || most_urgent(shared).is_some()
+                shared.asked.lock().as_ref().is_some_and(|asked| !asked.is_empty())
+                    || most_urgent(shared).is_some()
+                    || blob_due(shared).is_some()
             };
             shared.wait_until(|shared| due(shared) || shared.refusal().is_some()).await;
             if let Some(refusal) = shared.refusal() {
@@ -96,11 +113,56 @@ impl Compactor {
             // An ingestion places its tables under this lock, too.
             let shared = self.shared.clone();
             let _manifest = shared.manifest.lock().await;
-            let Some((family, level)) = most_urgent(&shared) else { return Ok(()) };
-            shared.set_compacting(Some(family));
-            self.job(family, level)
+            if let Some((family, level)) = most_urgent(&shared) {
+                shared.set_compacting(Some(family));
+                Some(self.job(family, level))
+            } else {
+                None
+            }
+        };
+        match job {
+            Some(job) => self.merge(job).await,
+            None => self.collect_blobs().await,
+        }
+    }
+
+    /// Writes one table again that refers to a blob file which is mostly dead.
+    async fn collect_blobs(&mut self) -> Result<(), Error> {
+        let shared = self.shared.clone();
+        let Some(due) = blob_due(&shared) else { return Ok(()) };
+        if point!(shared.env.points, site::BEFORE_BLOB_GC).await.is_some() {
+            shared.env.sleep(RETRY_AFTER).await;
+            return Ok(());
+        }
+        let path = due.victim.path().to_owned();
+        if self.looked_through.insert(due.victim.meta.number) {
+            // Rot in what is dead must not be taken for a file that can go.
+            due.victim.verify().await?;
+            let (alive, bytes) = (due.alive, due.victim.record_bytes());
+            shared.env.state(Fact::BlobCollecting { path: path.into(), alive, bytes });
+        }
+        let job = {
+            let _manifest = shared.manifest.lock().await;
+            let version = shared.sources().version.clone();
+            let levels = version.levels(Family::Default);
+            if !levels[due.level].iter().any(|table| table.number == due.table.number) {
+                return Ok(());
+            }
+            shared.set_compacting(Some(Family::Default));
+            if due.level == 0 {
+                self.job(Family::Default, 0)
+            } else {
+                let mut inputs = vec![Vec::new(); due.level + 1];
+                inputs[due.level] = vec![due.table];
+                let victims = self.victims(&version);
+                Job { family: Family::Default, level: due.level, inputs, target: due.level, version, victims }
+            }
         };
         self.merge(job).await
+    }
+
+    fn victims(&self, version: &Version) -> BTreeSet<u64> {
+        collect::victims(version, self.shared.options.blob_dead_per_million)
     }
 
     fn job(&mut self, family: Family, level: usize) -> Job {
@@ -119,7 +181,8 @@ impl Compactor {
         let mut inputs = vec![Vec::new(); level + 2];
         inputs[level] = chosen;
         inputs[level + 1] = below;
-        Job { family, level, inputs, target: level + 1, version }
+        let victims = self.victims(&version);
+        Job { family, level, inputs, target: level + 1, version, victims }
     }
 
     /// Merges everything that meets a range into the deepest level that has any of it.
@@ -148,7 +211,8 @@ impl Compactor {
             let level = inputs.iter().position(|tables| !tables.is_empty()).unwrap_or(0);
             let target = (inputs.len() - 1).max(1);
             self.shared.set_compacting(Some(family));
-            Job { family, level, inputs, target, version }
+            let victims = self.victims(&version);
+            Job { family, level, inputs, target, version, victims }
         };
         self.merge(job).await
     }
@@ -157,16 +221,24 @@ impl Compactor {
         let shared = &self.shared;
         let (env, dir) = (&shared.env, &shared.dir);
         if point!(env.points, site::BEFORE_COMPACTION).await.is_some() {
+            // What is due stays due: without a pause it would be asked for at once.
+            env.sleep(RETRY_AFTER).await;
             return Ok(());
         }
-        let mut outputs = Outputs { shared, job: &job, done: Vec::new(), open: None, from: Bytes::new(), dropped: 0 };
-        if let Err(error) = outputs.write_all().await {
-            // What was written so far is known to nobody.
-            for table in outputs.done {
-                table.retire();
+        let values = Values::new(shared, job.family);
+        let (done, from) = (Vec::new(), Bytes::new());
+        let mut outputs = Outputs { shared, job: &job, done, values, open: None, from, dropped: 0 };
+        let blobs = match outputs.write_all().await {
+            Ok(blobs) => blobs,
+            Err(error) => {
+                // What was written so far is known to nobody.
+                outputs.values.abandon();
+                for table in outputs.done {
+                    table.retire();
+                }
+                return Err(error);
             }
-            return Err(error);
-        }
+        };
         let Outputs { done: outputs, dropped, .. } = outputs;
         env.disk.sync_dir(dir).await.doing("syncing", dir)?;
         let _ = point!(env.points, site::AFTER_COMPACTION_OUTPUT).await;
@@ -183,16 +255,22 @@ impl Compactor {
             origin: None,
         }));
         let inputs = edit.removed.len() as u64;
-        {
+        edit.blobs_added.extend(blobs.iter().map(|file| file.meta.clone()));
+        let dead = {
             let mut manifest = shared.manifest.lock().await;
             edit.next_number = Some(shared.next_number());
-            manifest.append(env, dir, &shared.sources().version, &edit).await?;
+            let before = shared.sources().version.clone();
+            let dead = before.after(&edit, &outputs, &blobs).dead_blobs();
+            edit.blobs_removed.extend(dead.iter().map(|file| file.meta.number));
+            manifest.append(env, dir, &before, &edit).await?;
             shared.install(|sources| Sources {
                 memtable: sources.memtable.clone(),
                 immutable: sources.immutable.clone(),
-                version: Arc::new(sources.version.after(&edit, &outputs)),
+                version: Arc::new(sources.version.after(&edit, &outputs, &blobs)),
             });
-        }
+            dead
+        };
+        dead.iter().for_each(|file| file.retire());
         for table in job.inputs.iter().flatten() {
             table.retire();
         }
@@ -233,11 +311,17 @@ fn most_urgent(shared: &Shared) -> Option<(Family, usize)> {
     best.map(|(_, family, level)| (family, level))
 }
 
+/// The next table to write again for the sake of a blob file that is mostly dead.
+fn blob_due(shared: &Shared) -> Option<collect::Due> {
+    collect::due(&shared.sources().version, shared.options.blob_dead_per_million)
+}
+
 /// Writes the outputs of one compaction.
 struct Outputs<'a> {
     shared: &'a Shared,
     job: &'a Job,
     done: Vec<Arc<Table>>,
+    values: Values<'a>,
     open: Option<(TableBuilder, String, u64)>,
     /// Where the range of the open output begins.
     from: Bytes,
@@ -245,7 +329,7 @@ struct Outputs<'a> {
 }
 
 impl Outputs<'_> {
-    async fn write_all(&mut self) -> Result<(), Error> {
+    async fn write_all(&mut self) -> Result<Vec<Arc<BlobFile>>, Error> {
         let job = self.job;
         let mut merge = Merge::new(Bytes::new(), Bytes::new(), u64::MAX);
         for (level, tables) in job.inputs.iter().enumerate().filter(|(_, tables)| !tables.is_empty()) {
@@ -273,10 +357,32 @@ impl Outputs<'_> {
             if self.open.is_none() {
                 self.begin().await?;
             }
-            let (builder, ..) = self.open.as_mut().expect("begun just now");
-            builder.add(entry.key, entry.sequence, entry.value.as_deref()).await?;
+            self.add(entry).await?;
         }
-        self.end(&Bytes::new(), &ranges).await
+        self.end(&Bytes::new(), &ranges).await?;
+        self.values.finish().await
+    }
+
+    /// Adds an entry to the open output, its value to a blob file if that is its place.
+    async fn add(&mut self, entry: Entry) -> Result<(), Error> {
+        let (builder, ..) = self.open.as_mut().expect("an output was begun for this entry");
+        let (key, sequence) = (entry.key.clone(), entry.sequence);
+        if entry.is_blob {
+            let index = entry.value.clone().and_then(Index::decode);
+            if let Some(index) = index.filter(|index| !self.job.victims.contains(&index.file)) {
+                return builder.add_blob(key, sequence, index).await;
+            }
+        } else if !entry.value.as_ref().is_some_and(|value| self.values.takes(value.len())) {
+            let stored = entry.value.as_deref().map_or(Stored::Delete, Stored::Value);
+            return builder.add(key, sequence, stored).await;
+        }
+        let Some(value) = self.job.version.value_of(entry).await? else { return Ok(()) };
+        if self.values.takes(value.len()) {
+            let index = self.values.put(&key, &value).await?;
+            builder.add_blob(key, sequence, index).await
+        } else {
+            builder.add(key, sequence, Stored::Value(&value)).await
+        }
     }
 
     async fn begin(&mut self) -> Result<(), Error> {

@@ -14,6 +14,7 @@ use crate::engine::{
     range,
     table::{Table, TableCursor},
     tombstone::Tombstones,
+    version::Version,
 };
 
 /// Entries of one memtable.
@@ -36,7 +37,7 @@ impl MemCursor {
             let (ahead, want) = (&mut self.ahead, self.want);
             let start = from.as_ref().map(|key| &key[..]);
             self.memtable.scan(self.family, start, &self.end, self.sequence, |key, sequence, value| {
-                ahead.push_back(Entry { key: key.clone(), sequence, value: value.clone() });
+                ahead.push_back(Entry { key: key.clone(), sequence, value: value.clone(), is_blob: false });
                 ahead.len() < want
             });
             if ahead.len() == want {
@@ -130,6 +131,8 @@ pub(crate) struct Merge {
     start: Bytes,
     end: Bytes,
     sequence: u64,
+    /// Where values lie that entries only refer to.
+    version: Option<Arc<Version>>,
     /// An error ends the walk: what was lost with it must not be skipped in silence.
     failed: Option<Error>,
 }
@@ -137,7 +140,15 @@ pub(crate) struct Merge {
 impl Merge {
     /// A walk through `[start, end)` as of `sequence`.
     pub(crate) fn new(start: Bytes, end: Bytes, sequence: u64) -> Merge {
-        Merge { heads: Vec::new(), primed: 0, tombstones: Vec::new(), start, end, sequence, failed: None }
+        let (heads, tombstones) = (Vec::new(), Vec::new());
+        Merge { heads, primed: 0, tombstones, start, end, sequence, version: None, failed: None }
+    }
+
+    /// Says in which version to look for values that lie in blob files.
+    pub(crate) fn resolve_with(&mut self, version: &Arc<Version>) {
+        if !version.blobs.is_empty() {
+            self.version = Some(version.clone());
+        }
     }
 
     /// Adds a memtable.
@@ -218,10 +229,22 @@ impl Merge {
             if self.is_covered(&entry) {
                 continue;
             }
-            if let Some(value) = entry.value {
+            if entry.is_blob {
+                let key = entry.key.clone();
+                if let Some(value) = self.resolve(entry).await? {
+                    return Ok(Some((key, value)));
+                }
+            } else if let Some(value) = entry.value {
                 return Ok(Some((entry.key, value)));
             }
         }
         Ok(None)
+    }
+
+    async fn resolve(&mut self, entry: Entry) -> Result<Option<Bytes>, Error> {
+        let version = self.version.clone().unwrap_or_default();
+        let value = version.value_of(entry).await;
+        self.failed = value.as_ref().err().cloned();
+        value
     }
 }

@@ -39,6 +39,18 @@ pub enum Error {
         /// The unknown thing, with the version it was found under.
         what: String,
     },
+    /// A file is of a format that this release does not read. Nothing in the directory was changed.
+    #[error("`{path}` is of {format} version {version}, which release {release} does not read")]
+    Refused {
+        /// The file.
+        path: String,
+        /// Which format it is about: `blob-header` or `manifest-tag`.
+        format: &'static str,
+        /// The version that was met.
+        version: u64,
+        /// The release that does not read it.
+        release: &'static str,
+    },
     /// The engine was stopped.
     #[error("the engine is stopped")]
     Stopped,

@@ -36,6 +36,10 @@ pub(crate) fn table(dir: &str, number: u64) -> String {
     format!("{dir}/{number:06}.table")
 }
 
+pub(crate) fn blob(dir: &str, number: u64) -> String {
+    format!("{dir}/{number:06}.blob")
+}
+
 /// The directory that a path lies in.
 pub(crate) fn parent(path: &str) -> &str {
     path.rsplit_once('/').map_or("", |(dir, _)| dir)
@@ -49,6 +53,7 @@ pub(crate) enum Name {
     Manifest(u64),
     Segment(u64),
     Table(u64),
+    Blob(u64),
 }
 
 impl Name {
@@ -65,6 +70,7 @@ impl Name {
                 match kind {
                     "log" => number(digits).map(Name::Segment),
                     "table" => number(digits).map(Name::Table),
+                    "blob" => number(digits).map(Name::Blob),
                     _ => None,
                 }
             }
@@ -130,6 +136,7 @@ mod tests {
             (manifest("d", 7), Name::Manifest(7)),
             (segment("d", 1_234_567), Name::Segment(1_234_567)),
             (table("d", 12), Name::Table(12)),
+            (blob("d", 13), Name::Blob(13)),
         ] {
             assert_eq!(Name::parse(path.strip_prefix("d/").expect("in d")), Some(name));
             assert_eq!(parent(&path), "d");

@@ -10,6 +10,8 @@ use failpoints::point;
 
 use crate::engine::{
     batch::Family,
+    blob::Values,
+    block::Stored,
     error::{Doing, Error},
     fact::Fact,
     files,
@@ -39,16 +41,19 @@ async fn flush(shared: &Arc<Shared>, memtable: &Arc<MemTable>) -> Result<(), Err
     let (env, dir) = (&shared.env, &shared.dir);
     site::fails(point!(env.points, site::BEFORE_FLUSH).await, "flushing into", dir)?;
     let mut edit = Edit { sequence: Some(memtable.sequence_max()), ..Edit::default() };
-    let mut opened = Vec::new();
+    let (mut opened, mut blobs) = (Vec::new(), Vec::new());
     let mut facts = Vec::new();
     for family in Family::ALL.into_iter().filter(|&family| memtable.has(family)) {
         let number = shared.new_number();
-        let table = Arc::new(write_out(shared, memtable, family, number).await?);
+        let mut values = Values::new(shared, family);
+        let table = Arc::new(write_out(shared, memtable, family, number, &mut values).await?);
+        blobs.extend(values.finish().await?);
         let entries = table.entries;
         facts.push(Fact::Flushed { family: family.name().into(), table: number, entries });
         edit.added.push(Added { family, level: 0, number, bytes: table.bytes, sequence: None, origin: None });
         opened.push(table);
     }
+    edit.blobs_added.extend(blobs.iter().map(|file| file.meta.clone()));
     env.disk.sync_dir(dir).await.doing("syncing", dir)?;
     {
         let mut manifest = shared.manifest.lock().await;
@@ -60,7 +65,7 @@ async fn flush(shared: &Arc<Shared>, memtable: &Arc<MemTable>) -> Result<(), Err
         shared.install(|sources| Sources {
             memtable: sources.memtable.clone(),
             immutable: sources.immutable[..sources.immutable.len() - 1].to_vec(),
-            version: Arc::new(sources.version.after(&edit, &opened)),
+            version: Arc::new(sources.version.after(&edit, &opened, &blobs)),
         });
     }
     for &segment in &memtable.segments {
@@ -72,7 +77,13 @@ async fn flush(shared: &Arc<Shared>, memtable: &Arc<MemTable>) -> Result<(), Err
     Ok(())
 }
 
-async fn write_out(shared: &Shared, memtable: &MemTable, family: Family, number: u64) -> Result<Table, Error> {
+async fn write_out(
+    shared: &Shared,
+    memtable: &MemTable,
+    family: Family,
+    number: u64,
+    values: &mut Values<'_>,
+) -> Result<Table, Error> {
     let path = files::table(&shared.dir, number);
     let mut builder = TableBuilder::create(&*shared.env.disk, &path, shared.options.style()).await?;
     let ranges = memtable.tombstones(family);
@@ -88,7 +99,14 @@ async fn write_out(shared: &Shared, memtable: &MemTable, family: Family, number:
         let Some((last, _)) = piece.last_key_value() else { break };
         from = Bound::Excluded(last.clone());
         for (key, (sequence, value)) in piece {
-            builder.add(key, sequence, value.as_deref()).await?;
+            match &value {
+                None => builder.add(key, sequence, Stored::Delete).await?,
+                Some(value) if values.takes(value.len()) => {
+                    let index = values.put(&key, value).await?;
+                    builder.add_blob(key, sequence, index).await?;
+                }
+                Some(value) => builder.add(key, sequence, Stored::Value(value)).await?,
+            }
         }
     }
     for delete in ranges.iter().flat_map(|ranges| ranges.list()) {

@@ -98,7 +98,7 @@ pub(crate) async fn take_in(shared: &Arc<Shared>, arrivals: Vec<Arrival>, sequen
     shared.install(|sources| Sources {
         memtable: sources.memtable.clone(),
         immutable: sources.immutable.clone(),
-        version: Arc::new(sources.version.after(&edit, &opened)),
+        version: Arc::new(sources.version.after(&edit, &opened, &[])),
     });
     shared.publish(sequence);
     drop(manifest);

@@ -28,6 +28,8 @@ pub(crate) struct Entry {
     pub(crate) key: Bytes,
     pub(crate) sequence: u64,
     pub(crate) value: Option<Bytes>,
+    /// Whether the value only says where in a blob file it lies.
+    pub(crate) is_blob: bool,
 }
 
 struct Slot {

@@ -28,7 +28,7 @@ pub(crate) async fn get(sources: &Sources, sequence: u64, family: Family, key: &
         if table.may_contain(key, filter::hash(key))
             && let Some(entry) = table.get(key).await?
         {
-            return Ok(entry.value.filter(|_| entry.sequence > deleted));
+            return if entry.sequence > deleted { sources.version.value_of(entry).await } else { Ok(None) };
         }
         if deleted > 0 {
             return Ok(None);
@@ -51,6 +51,7 @@ pub(crate) async fn first(
     }
     let (start, end) = (Bytes::copy_from_slice(start), Bytes::copy_from_slice(end));
     let mut merge = Merge::new(start, end, sequence);
+    merge.resolve_with(&sources.version);
     for memtable in sources.memtables() {
         merge.add_memtable(memtable, family);
     }
@@ -104,6 +105,7 @@ impl Iter {
         let empty = !range::ends_after(&end, &start);
         let runs = if empty { Vec::new() } else { sources.version.runs(family, &start, &end) };
         let mut merge = Merge::new(start, end, sequence);
+        merge.resolve_with(&sources.version);
         for memtable in sources.memtables() {
             merge.add_memtable(memtable, family);
         }

@@ -4,8 +4,13 @@
 //! memtable. Whatever is replayed is made durable before anybody can act on it: a process may have died without its
 //! machine, and then the log's tail was never synced. At the end a fresh manifest is written, and files that it does not
 //! know are removed.
+//!
+//! What this release cannot read is found out before anything is changed: the release that wrote it can go on then.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 
@@ -13,10 +18,12 @@ use crate::{
     engine::{
         Options,
         batch::WriteBatch,
+        blob::BlobFile,
         cache::Cache,
         error::{Doing, Error, read_all, retried},
         fact::Fact,
         files::{self, Garbage, Name},
+        format::Formats,
         log::{LogWriter, read_records},
         manifest::{self, Found, Manifest},
         memtable::MemTable,
@@ -40,23 +47,31 @@ pub(crate) async fn open(env: &Env, dir: &str, options: &Options) -> Result<Reco
 }
 
 async fn recover(env: &Env, dir: &str, options: &Options) -> Result<Recovered, Error> {
+    let formats = Formats::of(env, options.release);
     create_dirs(env, dir).await?;
     let list = retried(env, dir, || env.disk.list(dir)).await?;
     let names: Vec<(Name, &String)> = list.iter().filter_map(|name| Some((Name::parse(name)?, name))).collect();
-    let found = match manifest::find(env, dir).await? {
+    let found = match manifest::find(env, dir, &formats).await? {
         Some(found) => found,
         None => {
-            if let Some((_, name)) = names.iter().find(|(name, _)| matches!(name, Name::Segment(_) | Name::Table(_))) {
+            let is_content = |name: &Name| matches!(name, Name::Segment(_) | Name::Table(_) | Name::Blob(_));
+            if let Some((_, name)) = names.iter().find(|(name, _)| is_content(name)) {
                 return Err(Error::corrupt(&files::current(dir), format!("it is not there, but `{name}` is")));
             }
-            Found { log_number: 0, next_number: 1, sequence: 0, added: Vec::new() }
+            Found { log_number: 0, next_number: 1, sequence: 0, added: Vec::new(), blobs: Vec::new() }
         }
     };
     let (cache, garbage) = (Arc::new(Cache::new(options.cache_bytes)), Arc::new(Garbage::default()));
-    let version = open_tables(env, dir, &found, &cache, &garbage).await?;
+    let mut blobs = BTreeMap::new();
+    for meta in &found.blobs {
+        let file = BlobFile::open(env, dir, meta.clone(), &formats, &garbage).await?;
+        blobs.insert(meta.number, Arc::new(file));
+    }
+    let mut version = open_tables(env, dir, &found, &cache, &garbage).await?;
+    version.blobs = Arc::new(blobs);
 
     let used = names.iter().map(|(name, _)| match name {
-        Name::Manifest(number) | Name::Segment(number) | Name::Table(number) => *number,
+        Name::Manifest(number) | Name::Segment(number) | Name::Table(number) | Name::Blob(number) => *number,
         Name::Current | Name::CurrentNew => 0,
     });
     let mut next_number = used.max().unwrap_or(0).max(found.next_number.saturating_sub(1)) + 1;
@@ -87,13 +102,13 @@ async fn recover(env: &Env, dir: &str, options: &Options) -> Result<Recovered, E
     state.log_number = memtable.segments.first().copied();
     state.sequence = Some(found.sequence);
     state.next_number = Some(next_number);
-    let manifest = Manifest::create(env, dir, manifest_number, &state).await?;
+    let manifest = Manifest::create(env, dir, manifest_number, &state, formats).await?;
     remove_unknown(env, dir, &names, &manifest, &memtable, &state).await;
 
     let tables = version.tables() as u64;
     env.state(Fact::Opened { tables, replayed });
     let sources = Sources { memtable: Arc::new(memtable), immutable: Vec::new(), version: Arc::new(version) };
-    Ok(Recovered { start: Start { manifest, sources, cache, garbage, sequence, next_number }, log })
+    Ok(Recovered { start: Start { manifest, formats, sources, cache, garbage, sequence, next_number }, log })
 }
 
 /// Creates a directory and those above it, and makes their names durable.
@@ -143,7 +158,7 @@ async fn open_tables(
         }
         opened.push(Arc::new(table));
     }
-    Ok(Version::default().after(&Edit { added: found.added.clone(), ..Edit::default() }, &opened))
+    Ok(Version::default().after(&Edit { added: found.added.clone(), ..Edit::default() }, &opened, &[]))
 }
 
 /// Replays segments, oldest first; gives the last sequence number and how many records there were.
@@ -198,6 +213,7 @@ async fn remove_unknown(
     state: &Edit,
 ) {
     let tables: BTreeSet<u64> = state.added.iter().map(|added| added.number).collect();
+    let blobs: BTreeSet<u64> = state.blobs_added.iter().map(|blob| blob.number).collect();
     for (name, text) in names {
         let is_known = match name {
             Name::Current => true,
@@ -205,6 +221,7 @@ async fn remove_unknown(
             Name::Manifest(number) => *number == manifest.number(),
             Name::Segment(number) => memtable.segments.contains(number),
             Name::Table(number) => tables.contains(number),
+            Name::Blob(number) => blobs.contains(number),
         };
         if !is_known {
             files::remove(env, format!("{dir}/{text}")).await;

@@ -17,6 +17,10 @@ failpoints::sites! {
         BEFORE_COMPACTION: Async = "engine-before-compaction";
         /// After a compaction has written its outputs, before the manifest knows them.
         AFTER_COMPACTION_OUTPUT: Async = "engine-after-compaction-output";
+        /// Before a blob file is finished and synced; `return` fails it as a failed write would, and the engine stops.
+        BEFORE_BLOB_SYNC: Async = "engine-before-blob-sync";
+        /// Before a blob file is looked through to be collected; `return` puts that off.
+        BEFORE_BLOB_GC: Async = "engine-before-blob-gc";
         /// Before external tables are taken in; `return` fails the ingestion as a failed write would.
         BEFORE_INGEST: Async = "engine-before-ingest";
         /// Between the manifest edit of an ingestion and the renames that carry it out.

@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 use crate::{
     engine::{
         Options, batch::Family, cache::Cache, compaction::Asked, error::Error, fact::Fact, files::Garbage,
-        manifest::Manifest, memtable::MemTable, version::Version, write::Queue,
+        format::Formats, manifest::Manifest, memtable::MemTable, version::Version, write::Queue,
     },
     env::Env,
 };
@@ -45,6 +45,7 @@ pub(crate) struct Shared {
     pub(crate) env: Env,
     pub(crate) dir: String,
     pub(crate) options: Options,
+    pub(crate) formats: Formats,
     pub(crate) queue: Queue,
     pub(crate) manifest: tokio::sync::Mutex<Manifest>,
     pub(crate) cache: Arc<Cache>,
@@ -67,6 +68,7 @@ pub(crate) struct Shared {
 /// What recovery found, from which an engine starts.
 pub(crate) struct Start {
     pub(crate) manifest: Manifest,
+    pub(crate) formats: Formats,
     pub(crate) sources: Sources,
     pub(crate) cache: Arc<Cache>,
     pub(crate) garbage: Arc<Garbage>,
@@ -80,6 +82,7 @@ impl Shared {
             env,
             dir,
             options,
+            formats: start.formats,
             queue: Queue::default(),
             manifest: tokio::sync::Mutex::new(start.manifest),
             cache: start.cache,

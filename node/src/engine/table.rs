@@ -50,6 +50,7 @@ const TAG_END: u64 = 3;
 const TAG_INDEX: u64 = 4;
 const TAG_FILTER: u64 = 5;
 const TAG_RANGES: u64 = 6;
+const TAG_BLOBS: u64 = 7;
 
 /// Where a block lies, without its trailer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,6 +102,8 @@ pub(crate) struct Table {
     pub(crate) tombstones: Arc<Tombstones>,
     /// For tables that were ingested: the sequence number of all their entries.
     pub(crate) sequence: Option<u64>,
+    /// Blob files that entries refer to, and how many bytes of each.
+    pub(crate) blobs: Vec<(u64, u64)>,
     salt: u64,
     index: Vec<IndexEntry>,
     filter: Bytes,
@@ -159,6 +162,7 @@ impl Table {
         let mut from = block(Handle { offset: quad(0), len: word(8) }).await?;
         let (mut entries, mut start, mut end) = (0, Bytes::new(), Bytes::new());
         let (mut index_at, mut filter_at, mut ranges_at) = (None, None, None);
+        let mut blobs = Vec::new();
         let malformed = || Error::corrupt(&path, "properties, index or range deletes are malformed");
         while !from.is_empty() {
             let tag = varint::take(&mut from).ok_or_else(malformed)?;
@@ -170,6 +174,12 @@ impl Table {
                 TAG_INDEX => index_at = Handle::decode(&mut value),
                 TAG_FILTER => filter_at = Handle::decode(&mut value),
                 TAG_RANGES => ranges_at = Handle::decode(&mut value),
+                TAG_BLOBS => {
+                    while !value.is_empty() {
+                        let file = varint::take(&mut value).ok_or_else(malformed)?;
+                        blobs.push((file, varint::take(&mut value).ok_or_else(malformed)?));
+                    }
+                }
                 _ => {
                     let what = format!("property {tag} in a table of format {FORMAT}");
                     return Err(Error::UnknownFormat { path, what });
@@ -203,6 +213,7 @@ impl Table {
             end,
             tombstones: Arc::new(Tombstones::new(&list)),
             sequence,
+            blobs,
             salt,
             slots: Slots::new(index.len()),
             index,

@@ -3,11 +3,19 @@
 //! Level 0 holds tables as they were flushed, newest first, with overlapping ranges. On each deeper level ranges do not
 //! overlap. For any key, what lies higher is newer. All versions of one user key on one of the deeper levels lie in one table.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 
-use crate::engine::{batch::Family, filter, range, table::Table};
+use crate::engine::{
+    batch::Family,
+    blob::{BlobFile, BlobMeta, Index, collect},
+    error::Error,
+    filter,
+    memtable::Entry,
+    range,
+    table::Table,
+};
 
 /// How many levels there are.
 pub(crate) const LEVELS: usize = 7;
@@ -18,6 +26,8 @@ type Levels = [Vec<Arc<Table>>; LEVELS];
 #[derive(Clone, Default)]
 pub(crate) struct Version {
     families: [Levels; Family::COUNT],
+    /// The blob files that tables refer to, by number.
+    pub(crate) blobs: Arc<BTreeMap<u64, Arc<BlobFile>>>,
 }
 
 /// A table that joins, as the manifest records it.
@@ -46,6 +56,10 @@ pub(crate) struct Edit {
     pub(crate) removed: Vec<(Family, usize, u64)>,
     /// Tables that join; on level 0 later ones are newer.
     pub(crate) added: Vec<Added>,
+    /// Blob files that leave.
+    pub(crate) blobs_removed: Vec<u64>,
+    /// Blob files that join.
+    pub(crate) blobs_added: Vec<BlobMeta>,
 }
 
 impl Version {
@@ -54,9 +68,14 @@ impl Version {
         &self.families[family as usize]
     }
 
-    /// The version after an edit, whose added tables are `opened`, in order.
-    pub(crate) fn after(&self, edit: &Edit, opened: &[Arc<Table>]) -> Version {
+    /// The version after an edit, whose added tables are `opened` and whose blob files are `blobs`, in order.
+    pub(crate) fn after(&self, edit: &Edit, opened: &[Arc<Table>], blobs: &[Arc<BlobFile>]) -> Version {
         let mut next = self.clone();
+        if !blobs.is_empty() || !edit.blobs_removed.is_empty() {
+            let all = Arc::make_mut(&mut next.blobs);
+            edit.blobs_removed.iter().for_each(|number| drop(all.remove(number)));
+            all.extend(blobs.iter().map(|file| (file.meta.number, file.clone())));
+        }
         for &(family, level, number) in &edit.removed {
             next.families[family as usize][level].retain(|table| table.number != number);
         }
@@ -72,9 +91,33 @@ impl Version {
         next
     }
 
-    /// Bytes of all tables.
+    /// Bytes of all tables and blob files.
     pub(crate) fn bytes(&self) -> u64 {
-        self.families.iter().flatten().flatten().map(|table| table.bytes).sum()
+        let tables: u64 = self.families.iter().flatten().flatten().map(|table| table.bytes).sum();
+        tables + self.blobs.values().map(|file| file.meta.bytes).sum::<u64>()
+    }
+
+    /// The blob files that no table refers to.
+    pub(crate) fn dead_blobs(&self) -> Vec<Arc<BlobFile>> {
+        if self.blobs.is_empty() {
+            return Vec::new();
+        }
+        let alive = collect::alive(self);
+        self.blobs.values().filter(|file| !alive.contains_key(&file.meta.number)).cloned().collect()
+    }
+
+    /// The value of a table's entry, which may lie in a blob file.
+    pub(crate) async fn value_of(&self, entry: Entry) -> Result<Option<Bytes>, Error> {
+        if !entry.is_blob {
+            return Ok(entry.value);
+        }
+        let index = entry.value.and_then(Index::decode);
+        let found = index.and_then(|index| Some((index, self.blobs.get(&index.file)?)));
+        let Some((index, file)) = found else {
+            let detail = format!("it refers to {index:?}, and the manifest knows no such blob file");
+            return Err(Error::corrupt(&format!("the entry of {:?}", entry.key), detail));
+        };
+        file.value(&entry.key, index).await.map(Some)
     }
 
     /// How many tables there are.
@@ -146,7 +189,8 @@ impl Version {
 
     /// All tables, as an edit that leads here from nothing.
     pub(crate) fn as_edit(&self) -> Edit {
-        let mut edit = Edit::default();
+        let blobs_added = self.blobs.values().map(|file| file.meta.clone()).collect();
+        let mut edit = Edit { blobs_added, ..Edit::default() };
         for family in Family::ALL {
             for (level, tables) in self.levels(family).iter().enumerate() {
                 for table in tables.iter().rev() {

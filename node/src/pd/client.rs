@@ -161,6 +161,12 @@ impl Client {
         given.await.unwrap_or_else(|_| Err(gone()))
     }
 
+    /// Asks whether the store at an address may run as a release; nothing is changed by that.
+    pub async fn check_release(&self, address: &str, release: &str) -> Result<(), Error> {
+        let record = Store { address: address.to_owned(), release: release.to_owned(), ..Store::default() };
+        answer!(self, Ask::CheckRelease(record), "check-release", Answer::Done(_) => ())
+    }
+
     /// Registers a store or its new address or release.
     pub async fn put_store(&self, store: Store) -> Result<(), Error> {
         answer!(self, Ask::PutStore(store), "put-store", Answer::Done(_) => ())

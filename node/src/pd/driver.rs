@@ -33,6 +33,7 @@ use super::{
     progress::Stated,
     recovery::Recovery,
     regions::{Known, Put, Regions},
+    releases::Releases,
     repair::{View, Wish, wish},
     rules::Rules,
     stores::{Refused, Stores, is_columnar},
@@ -59,6 +60,8 @@ pub(super) struct Kept {
     pub safe_point: u64,
     pub recovery_step: u64,
     pub stores: Vec<Store>,
+    /// The releases that each store ran as.
+    pub ran: Vec<(StoreId, Vec<String>)>,
     pub regions: Vec<Region>,
     pub rules: Rules,
     /// Stores whose record was deleted: their ids never return.
@@ -73,6 +76,7 @@ pub(super) struct Driver {
     timestamps: Sequence,
     safe_point: u64,
     stores: Stores,
+    releases: Releases,
     regions: Regions,
     operators: Operators,
     rules: Rules,
@@ -90,6 +94,10 @@ impl Driver {
         for record in kept.stores {
             stores.restore(record, now);
         }
+        let mut releases = Releases::default();
+        for (id, names) in kept.ran {
+            releases.restore(id, names);
+        }
         let mut regions = Regions::default();
         for region in kept.regions {
             regions.told(Arc::new(region));
@@ -103,6 +111,7 @@ impl Driver {
             is_founded: kept.cluster,
             safe_point: kept.safe_point,
             stores,
+            releases,
             regions,
             operators: Operators::default(),
             rules: kept.rules,
@@ -139,7 +148,12 @@ impl Driver {
                 }
                 Ok(Answer::Range(Range { first: given.first, count: ask.count }))
             }
+            Ask::CheckRelease(record) => {
+                self.check_release(&record)?;
+                Ok(done())
+            }
             Ask::PutStore(record) => {
+                self.check_release(&record)?;
                 if let Some(record) = self.stores.put(record, now)? {
                     self.keep_store(record);
                 }
@@ -415,7 +429,20 @@ impl Driver {
         self.effects.facts.push(fact);
     }
 
+    /// Refuses a store whose release does not fit, and states so.
+    fn check_release(&mut self, record: &Store) -> Result<(), Refused> {
+        let checked = self.releases.check(&record.address, &record.release, &self.stores);
+        if let Err((Reason::ReleaseRefused, cause)) = &checked {
+            let (address, release) = (record.address.clone().into(), record.release.clone().into());
+            self.effects.facts.push(Fact::ReleaseRefused { address, release, cause: cause.clone().into() });
+        }
+        checked
+    }
+
     fn keep_store(&mut self, record: Store) {
+        if let Some(names) = self.releases.ran(record.id, &record.release) {
+            self.effects.changes.push(Change::Ran(record.id, names));
+        }
         let fact = Fact::StorePut {
             store: record.id,
             address: Text::from(record.address.clone()),

@@ -22,6 +22,8 @@ crate::facts! { room "placement" wraps Placement;
     TombstoneHasPeers "placement-tombstone-has-peers" { store: StoreId, regions: u64 }
     /// A region has a peer on a store of which there is no record.
     LostTheStore "placement-lost-the-store" { region: RegionId, store: StoreId }
+    /// A store is not to run as this release.
+    ReleaseRefused "placement-release-refused" { address: Text, release: Text, cause: Text }
     /// A region heartbeat was newer than what was known.
     RegionKnown "placement-region-known" { region: Arc<Region>, leader: PeerId, term: u64 }
     /// A region is no longer known: a newer one has taken its range.

@@ -22,6 +22,7 @@ const STORE: &[u8] = b"store/";
 const REGION: &[u8] = b"region/";
 const RULE: &[u8] = b"rule/";
 const GONE: &[u8] = b"gone/";
+const RAN: &[u8] = b"ran/";
 
 /// One change of what is kept.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,6 +35,8 @@ pub(super) enum Change {
     Store(Store),
     /// The record is deleted, and the id never returns.
     NoStore(StoreId),
+    /// The releases that a store ran as.
+    Ran(StoreId, Vec<String>),
     Region(Arc<Region>),
     NoRegion(RegionId),
     Rule(Rule),
@@ -56,6 +59,7 @@ pub(super) fn batch(changes: &[Change]) -> WriteBatch {
                 batch.delete(Family::Raft, with_id(STORE, *id));
                 (with_id(GONE, *id), Bytes::new())
             }
+            Change::Ran(id, names) => (with_id(RAN, *id), names.join(" ").into()),
             Change::Region(region) => (with_id(REGION, region.id), region.encode_to_vec().into()),
             Change::NoRegion(id) => {
                 batch.delete(Family::Raft, with_id(REGION, *id));
@@ -87,6 +91,11 @@ pub(super) async fn load(engine: &Engine) -> Result<Kept, OpenError> {
             RECOVERY_STEP => kept.recovery_step = number()?,
             store if store.starts_with(STORE) => {
                 kept.stores.push(Store::decode(value.clone()).map_err(|_| bad())?);
+            }
+            ran if ran.starts_with(RAN) => {
+                let id = ran[RAN.len()..].try_into().map(StoreId::from_be_bytes).map_err(|_| bad())?;
+                let names = std::str::from_utf8(&value).map_err(|_| bad())?;
+                kept.ran.push((id, names.split(' ').map(str::to_owned).collect()));
             }
             region if region.starts_with(REGION) => {
                 kept.regions.push(Region::decode(value.clone()).map_err(|_| bad())?);

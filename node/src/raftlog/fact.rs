@@ -22,6 +22,10 @@ crate::facts! { room "raft-log" wraps RaftLog;
     Cleared "log-cleared" { region: RegionId, peer: PeerId }
     /// A region's log as read back at start.
     Recovered "log-recovered" { region: RegionId, peer: PeerId, first: u64, marks: Marks, term: u64, vote: PeerId, commit: u64 }
+    /// The log is about to be moved from one directory to another.
+    Moving "raft-log-moving" { from: Text, to: Text, release: Text }
+    /// The log was moved; the directory that it was in is gone.
+    Moved "raft-log-moved" { from: Text, to: Text, release: Text, regions: u64 }
     /// A segment that holds nothing alive is about to be removed.
     Removing "log-segment-removing" { path: Text }
 }

@@ -6,7 +6,10 @@
 
 use std::io;
 
-use crate::env::{Disk, Stat};
+use crate::{
+    env::{Disk, Stat},
+    release::{RaftLogLayout, Release},
+};
 
 /// A raft log's place in a store's directory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -21,6 +24,19 @@ pub enum Layout {
 impl Layout {
     /// Every layout, the oldest first.
     pub const ALL: [Layout; 2] = [Layout::Old, Layout::New];
+
+    /// The layout in which a release keeps its log.
+    pub fn of(release: &Release) -> Layout {
+        match release.raft_log {
+            RaftLogLayout::Old => Layout::Old,
+            RaftLogLayout::New | RaftLogLayout::NewImportingOld => Layout::New,
+        }
+    }
+
+    /// Its number, the oldest is 1.
+    pub fn version(self) -> u64 {
+        self as u64 + 1
+    }
 
     /// The directory's name.
     pub fn directory(self) -> &'static str {

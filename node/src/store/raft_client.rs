@@ -18,6 +18,7 @@ use super::{
     fact::{lifecycle, raft},
     mail::{Mail, Mailbox},
     options::Options,
+    peer_wire,
     resolver::{Resolver, Unresolved},
     site,
 };
@@ -25,6 +26,7 @@ use crate::{
     env::{Connection, Delivery, Env},
     fact::Text,
     region::StoreId,
+    release::{Release, WIRE_BATCHED, WIRE_SINGLE},
     rpc,
     wire::peer,
 };
@@ -176,33 +178,44 @@ impl Stream {
         };
         self.env.state(lifecycle::Fact::Connected { store: self.store });
         self.was_up = true;
-        let mut ended = receiver.recv();
+        let own = Release::parse(&options.release).map_or(WIRE_SINGLE, |release| release.wire);
+        let mut version = WIRE_SINGLE;
         loop {
-            let mut waiting = &queue[..];
-            while !waiting.is_empty() {
-                let mut bytes = 0;
-                let full = |message: &Vec<u8>| {
-                    bytes += message.len();
-                    bytes >= options.raft_client_frame_bytes
-                };
-                // The message that fills a frame is its last one.
-                let count = waiting.iter().position(full).map_or(waiting.len(), |last| last + 1);
-                let (frame, rest) = waiting.split_at(count);
-                if let Err(end) = self.send_frame(&*sender, frame).await {
-                    return end;
+            let mut hearing = receiver.recv();
+            let heard = loop {
+                let mut waiting = &queue[..];
+                while !waiting.is_empty() {
+                    let mut bytes = 0;
+                    let full = |message: &Vec<u8>| {
+                        bytes += message.len();
+                        bytes >= options.raft_client_frame_bytes || version < WIRE_BATCHED
+                    };
+                    // The message that fills a frame is its last one.
+                    let count = waiting.iter().position(full).map_or(waiting.len(), |last| last + 1);
+                    let (frame, rest) = waiting.split_at(count);
+                    if let Err(end) = self.send_frame(&*sender, frame).await {
+                        return end;
+                    }
+                    waiting = rest;
                 }
-                waiting = rest;
-            }
-            queue.clear();
-            let taking = std::pin::pin!(self.receiver.recv_many(queue, 512));
-            // The other side never sends anything: only the end of the connection comes there.
-            let ended = match select(&mut ended, taking).await {
-                Either::Right((0, _)) => return End::Closed,
-                Either::Right(_) => continue,
-                Either::Left((ended, _)) => ended,
+                queue.clear();
+                let taking = std::pin::pin!(self.receiver.recv_many(queue, 512));
+                match select(&mut hearing, taking).await {
+                    Either::Right((0, _)) => return End::Closed,
+                    Either::Right(_) => continue,
+                    Either::Left((heard, _)) => break heard,
+                }
             };
-            let cause = ended.err().map_or_else(|| "unexpected frame".to_owned(), |error| error.to_string());
-            return End::Broken(Text::from(cause));
+            // The other side only greets: everything else that comes there is the end of the connection.
+            match heard.map(peer_wire::greeted) {
+                Ok(Some(theirs)) => {
+                    version = own.min(theirs);
+                    let store = self.store;
+                    self.env.state(lifecycle::Fact::WireNegotiated { store, version: u64::from(version) });
+                }
+                Ok(None) => return End::Broken("unexpected frame".into()),
+                Err(error) => return End::Broken(Text::from(error.to_string())),
+            }
         }
     }
 

@@ -73,6 +73,14 @@ impl Letterhead {
     }
 }
 
+/// What a store says first to one that connects.
+#[derive(Clone, Copy, PartialEq, prost::Message)]
+pub struct Greeting {
+    /// The newest version of this wire that it speaks.
+    #[prost(uint32, tag = "1")]
+    pub wire: u32,
+}
+
 /// One message of a peer to a peer.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct PeerMessage {

@@ -23,7 +23,7 @@ pub struct Request {
     /// What is asked.
     #[prost(
         oneof = "Ask",
-        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 26, 27"
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 26, 27, 31"
     )]
     pub ask: Option<Ask>,
 }
@@ -103,6 +103,9 @@ pub enum Ask {
     /// How far the newest recovery is.
     #[prost(message, tag = "27")]
     ShowRecovery(Nothing),
+    /// Whether the store at this address may run as this release.
+    #[prost(message, tag = "31")]
+    CheckRelease(Store),
 }
 
 /// No content.
@@ -259,4 +262,6 @@ pub enum Reason {
     Recovering = 13,
     /// The stores named as failed are not: one is unknown, or was heard of lately.
     NotFailed = 14,
+    /// The store's release does not fit its directory, or the other stores.
+    ReleaseRefused = 11,
 }

@@ -36,6 +36,8 @@ impl Draft {
             release: Release::new(RELEASE),
             regions: shape.range(1..=4),
         };
+        let mut knobs = pace(&mut root.split("knobs").stream());
+        blobs(&mut knobs, &mut root.split("blobs").stream());
         let plan = Plan {
             scenario: scenario.to_owned(),
             history: None,
@@ -43,7 +45,7 @@ impl Draft {
             defects: defects.to_vec(),
             plant: Vec::new(),
             cluster,
-            knobs: pace(&mut root.split("knobs").stream()),
+            knobs,
             workload: workload(&mut root.split("workload").stream()),
             trigger: Vec::new(),
             steps: Vec::new(),
@@ -252,6 +254,14 @@ fn pace(stream: &mut Stream) -> Knobs {
         knobs.set(knobs::ENGINE_MEMTABLE, crate::plan::Size::kib(64));
     }
     knobs
+}
+
+/// Now and then values are large enough for blob files, which are collected early or late.
+fn blobs(knobs: &mut Knobs, stream: &mut Stream) {
+    if stream.ratio(1, 4) {
+        knobs.set(knobs::ENGINE_BLOB_THRESHOLD, crate::plan::Size(stream.range(256..=1_024)));
+        knobs.set(knobs::ENGINE_BLOB_GC_RATIO, Ratio::percent(*stream.pick(&[10, 50, 90]).expect("a list")));
+    }
 }
 
 fn workload(stream: &mut Stream) -> Workload {

@@ -81,7 +81,7 @@ fn spare(draft: &Draft) -> Node {
 fn forgotten(draft: &mut Draft, stream: &mut Stream) {
     let victim = Draft::store(stream.range(1..=3));
     let fresh = spare(draft);
-    draft.at(Nanos::millis(100), Action::Restart { node: fresh, release: None });
+    draft.at(Nanos::millis(100), Action::Restart { node: fresh, release: None, prepared: true });
     let from = Nanos::millis(stream.range(300..=1_500));
     draft.at(from, Action::RemoveStore { node: victim.clone(), destroyed: false });
     draft.on(buried(), Action::RemoveTombstone {});
@@ -101,7 +101,7 @@ fn late(draft: &mut Draft, stream: &mut Stream) {
     let node = spare(draft);
     let late_ms = stream.range(2_500..=5_000);
     draft.at(Nanos::millis(50), point(&node, "before-store-register", format!("1*sleep({late_ms}ms)")));
-    draft.at(Nanos::millis(100), Action::Restart { node: node.clone(), release: None });
+    draft.at(Nanos::millis(100), Action::Restart { node: node.clone(), release: None, prepared: true });
     let key = key_in(stream.below(draft.plan.workload.keys));
     let learner = stream.ratio(1, 2);
     let asked = Nanos::millis(stream.range(600..=1_500));
@@ -119,7 +119,7 @@ fn forgotten_with_peers(draft: &mut Draft, stream: &mut Stream) {
     draft.plan.converge_within = Nanos::secs(30);
     let victim = Draft::store(stream.range(1..=3));
     let fresh = spare(draft);
-    draft.at(Nanos::millis(100), Action::Restart { node: fresh, release: None });
+    draft.at(Nanos::millis(100), Action::Restart { node: fresh, release: None, prepared: true });
     let dead = stream.range(500..=1_500);
     draft.at(Nanos::millis(dead), Action::Crash { node: victim.clone(), keep: Keep::Seeded });
     let buried_ms = dead + stream.range(1_400..=2_500);
@@ -143,7 +143,7 @@ fn half_moved(draft: &mut Draft, stream: &mut Stream) {
     let asked = stream.range(1_400..=1_800);
     draft.at(Nanos::millis(asked), Action::SetTiflashReplica { table: 1, start: None, end: None, count: 1 });
     let back = asked + stream.range(1_500..=2_000);
-    draft.at(Nanos::millis(back), Action::Restart { node: new.clone(), release: None });
+    draft.at(Nanos::millis(back), Action::Restart { node: new.clone(), release: None, prepared: true });
     // They are to move to the other one, which hears the placement driver and no store.
     let end = |node: &Node| End::new(node.as_str());
     let rows = (1..=3).map(|number| end(&Draft::store(number))).collect();
@@ -168,7 +168,7 @@ fn free(mut draft: Draft, mut stream: Stream) -> Plan {
     }
     let last_ms = draft.plan.workload.lasting.0 / 1_000_000;
     let fresh = spare(&draft);
-    draft.at(Nanos::millis(stream.range(50..=2_000)), Action::Restart { node: fresh, release: None });
+    draft.at(Nanos::millis(stream.range(50..=2_000)), Action::Restart { node: fresh, release: None, prepared: true });
     // Of five or six stores, three always remain.
     let victim = Draft::store(stream.range(1..=draft.plan.cluster.stores));
     let from = stream.range(200..=2_000);

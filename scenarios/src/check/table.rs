@@ -1,12 +1,14 @@
 //! The table of all checks. Lists, documentation and the dispatcher are made from it; its order is the order in which an
 //! event is heard, so the check that names a defect best comes first.
 
-use super::{Entry, cache, client, lease, liveness, placement, process, raft, region, snapshot};
+use super::{Entry, cache, client, format, lease, liveness, placement, process, raft, region, snapshot};
 
 /// All checks.
 pub static TABLE: &[Entry] = &[
     process::NO_PANIC,
     process::NO_CRASH_LOOP,
+    format::WRITTEN_IS_READABLE,
+    format::OPENED_IS_READABLE,
     process::ERRORS_MATCH_FAULTS,
     snapshot::DURABLE_APPLYING_HAS_FILES,
     snapshot::FILE_IN_USE_EXISTS,

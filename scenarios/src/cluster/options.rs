@@ -48,6 +48,9 @@ fn engine(knobs: &Knobs) -> engine::Options {
         level_ratio: knobs.get(knobs::ENGINE_LEVEL_RATIO),
         table_bytes: knobs.get(knobs::ENGINE_TABLE).0,
         block_bytes: knobs.get(knobs::ENGINE_BLOCK).0 as usize,
+        blob_bytes_min: knobs.get(knobs::ENGINE_BLOB_THRESHOLD).0 as usize,
+        blob_file_bytes: knobs.get(knobs::ENGINE_BLOB_FILE).0,
+        blob_dead_per_million: u64::from(knobs.get(knobs::ENGINE_BLOB_GC_RATIO).as_ppm()),
         ..engine::Options::default()
     }
 }

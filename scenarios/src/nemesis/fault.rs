@@ -50,8 +50,9 @@ pub(super) fn act(cluster: &Cluster, action: &Action) -> (Vec<Held>, Option<Nano
     let none = (Vec::new(), None);
     match action {
         Action::Crash { node, keep: kept } => cluster.crash(node.as_str(), keep(*kept)),
-        Action::Restart { node, release } => {
-            cluster.start(node.as_str(), release.as_ref().map(|release| release.as_str()));
+        Action::Restart { node, release, prepared } => {
+            let release = release.as_ref().map(|release| release.as_str());
+            cluster.start_as(node.as_str(), release, *prepared);
         }
         Action::Wipe { node } => {
             cluster.wipe(node.as_str());

@@ -173,6 +173,18 @@ actions! {
         node "node": Node,
         /// The release that it runs as from now on; without it, the one it had.
         release "release": Option<Release> = None,
+        /// With `false`, what has to be done before an older release can start, such as exporting the raft log, is forgotten.
+        prepared "prepared": bool = true,
+    }
+
+    /// Takes stores to another release: each is stopped in good order and started as that release.
+    Upgrade "upgrade", r#"{ at = "2s", do = "upgrade", release = "8.1.2", every = "500ms" }"# {
+        /// The release, which may be an earlier one.
+        release "release": Release,
+        /// One store after the other, this long apart; without it, all at once.
+        every "every": Option<Nanos> = None,
+        /// Only the first so many stores; without it, all.
+        stores "stores": Option<u64> = None,
     }
 
     /// Kills a store, empties its disk and starts it as a new store, under new ids.

@@ -364,6 +364,12 @@ knobs! {
     ENGINE_LEVEL_RATIO "engine.level-ratio": u64 = 4, 2 => 16;
     /// The size of level 1.
     ENGINE_LEVEL1 "engine.level1": Size = Size::kib(256), Size::kib(4) => Size::mib(256);
+    /// Values from this size on go to blob files.
+    ENGINE_BLOB_THRESHOLD "engine.blob-threshold": Size = Size::kib(32), Size(256) => Size::mib(64);
+    /// A blob file takes no more values once it is this large.
+    ENGINE_BLOB_FILE "engine.blob-file": Size = Size::mib(1), Size::kib(1) => Size::mib(256);
+    /// A blob file is collected once this share of it is dead.
+    ENGINE_BLOB_GC_RATIO "engine.blob-gc-ratio": Ratio = Ratio::percent(50), Ratio::percent(1) => Ratio::ONE;
 
     /// The tick of the raft loop.
     RAFT_TICK "raft.tick": Nanos = Nanos::millis(50), Nanos::millis(1) => Nanos::secs(5);

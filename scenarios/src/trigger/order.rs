@@ -3,6 +3,7 @@
 //! One row of the table each. An order is a small machine over events; it keeps no more than it needs to see the next.
 
 mod cache;
+mod release;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -103,6 +104,26 @@ pub const ORDERS: &[OrderEntry] = &[
         name: "collection-held-by-history",
         doc: "The collection of a cached region was held back by a reader of the region that it was split from.",
         make: || Box::new(cache::HeldByHistory),
+    },
+    OrderEntry {
+        name: "blob-file-noted-with-a-way-back",
+        doc: "A release that may be rolled back has written a blob file, or a note of one.",
+        make: || Box::new(release::WrittenWithAWayBack),
+    },
+    OrderEntry {
+        name: "newer-blob-file-met",
+        doc: "A store with a blob file of the newest header was started as a release that writes an older one.",
+        make: || Box::new(release::BlobFileMet::new(|written, row| written == 3 && row.blob_header_written < 3)),
+    },
+    OrderEntry {
+        name: "oldest-blob-file-met",
+        doc: "A store with a blob file of the oldest header was started as a release that writes a newer one.",
+        make: || Box::new(release::BlobFileMet::new(|written, row| written == 1 && row.blob_header_written > 1)),
+    },
+    OrderEntry {
+        name: "started-again-after-a-refused-rollback",
+        doc: "A store whose raft log an older release had refused was started as one that reads it.",
+        make: || Box::new(release::StartedAgain::default()),
     },
 ];
 

@@ -34,6 +34,16 @@ pub fn cases() -> Vec<Case> {
         accuse("errors-match-faults", "exit-without-fault", "exit", |s| {
             s.room(2, exited(Exit::Exited("sync failed".into())));
         }),
+        pass("errors-match-faults", "format-refused", |s| {
+            let refused = lifecycle::Fact::FormatRefused {
+                path: "engine/000007.blob".into(),
+                format: "blob-header".into(),
+                version: 3,
+                release: "8.1.0".into(),
+            };
+            s.fact(2, refused).fact(2, lifecycle::Fact::Failed { store: 0, cause: "a header of version 3".into() });
+            s.room(2, exited(Exit::Exited("a header of version 3".into())));
+        }),
         accuse("errors-match-faults", "corruption-without-fault", "corruption", |s| {
             s.room(2, RoomEvent::DiskFault { kind: "rot".into(), path: "db/000004.sst".into() });
             s.fact(2, engine::Fact::Corruption { path: "db/000007.sst".into(), detail: "checksum".into() });

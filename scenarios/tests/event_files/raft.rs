@@ -197,6 +197,15 @@ fn durability() -> Vec<Case> {
                 s.crash(2).start(2).peer_recovered(2, 5, (5, 5), (5, 5));
             },
         ),
+        accuse("acknowledged-is-durable", "log-lost", "another-log-in-its-place", |s| {
+            s.log_file(2, LOG).appended(2, 6, 9, 6, 100).synced(2, LOG, 100).acknowledged(2, 6, 9);
+            s.kill(2).start(2).state_recovered(2, &region(1, "", "", 1), "normal", 0, 0);
+        }),
+        pass("acknowledged-is-durable", "everything-covered-by-a-snapshot", |s| {
+            s.log_file(2, LOG).appended(2, 6, 9, 6, 100).synced(2, LOG, 100).acknowledged(2, 6, 9);
+            s.fact(2, raftlog::Fact::Restarted { region: 1, peer: 12, index: 50, term: 7, file: LOG.into(), end: 140 });
+            s.crash(2).start(2).state_recovered(2, &region(1, "", "", 1), "normal", 0, 0);
+        }),
         pass("acknowledged-is-durable", "conflict-and-compaction", |s| {
             s.log_file(2, LOG).appended(2, 6, 9, 6, 100).synced(2, LOG, 100).acknowledged(2, 6, 9);
             // A new leader replaces 8 and 9; what it wrote is not synced when power is lost.

@@ -3,17 +3,18 @@
 //! Bytes are handed to the file in pieces of 64 KiB; the file is synced at the end. Its name is made durable by the caller,
 //! who knows which other names go with it.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::{
-    Handle, LZ4, PLAIN, TAG_END, TAG_ENTRIES, TAG_FILTER, TAG_INDEX, TAG_RANGES, TAG_START, checksum, put_footer,
-    put_property,
+    Handle, LZ4, PLAIN, TAG_BLOBS, TAG_END, TAG_ENTRIES, TAG_FILTER, TAG_INDEX, TAG_RANGES, TAG_START, checksum,
+    put_footer, put_property,
 };
 use crate::{
     engine::{
-        block::BlockBuilder,
+        blob::Index,
+        block::{BlockBuilder, Stored},
         error::{Doing, Error},
         filter, range,
         tombstone::RangeDelete,
@@ -57,6 +58,8 @@ pub(crate) struct TableBuilder {
     first: Option<Bytes>,
     last: Bytes,
     ranges: Vec<RangeDelete>,
+    /// Bytes of blob files that entries refer to, by file.
+    blobs: BTreeMap<u64, u64>,
 }
 
 /// What was written.
@@ -86,13 +89,20 @@ impl TableBuilder {
             first: None,
             last: Bytes::new(),
             ranges: Vec::new(),
+            blobs: BTreeMap::new(),
         })
     }
 
-    /// Adds an entry behind all others; `None` is a delete.
-    pub(crate) async fn add(&mut self, key: Bytes, sequence: u64, value: Option<&[u8]>) -> Result<(), Error> {
+    /// Adds an entry behind all others whose value lies in a blob file.
+    pub(crate) async fn add_blob(&mut self, key: Bytes, sequence: u64, index: Index) -> Result<(), Error> {
+        *self.blobs.entry(index.file).or_default() += index.len;
+        self.add(key, sequence, Stored::Blob(&index.encode())).await
+    }
+
+    /// Adds an entry behind all others.
+    pub(crate) async fn add(&mut self, key: Bytes, sequence: u64, stored: Stored<'_>) -> Result<(), Error> {
         debug_assert!(self.first.is_none() || self.last < key, "entries come in key order");
-        self.block.add(&key, sequence, value);
+        self.block.add(&key, sequence, stored);
         self.hashes.push(filter::hash(&key));
         if let Some(prefix) = range::version_prefix(&key)
             && self.prefix != prefix
@@ -187,6 +197,14 @@ impl TableBuilder {
             }
             let handle = self.put_block(&data);
             put_property(&mut properties, TAG_RANGES, &handle.encode());
+        }
+        if !self.blobs.is_empty() {
+            let mut data = BytesMut::new();
+            for (&file, &bytes) in &self.blobs {
+                varint::put(&mut data, file);
+                varint::put(&mut data, bytes);
+            }
+            put_property(&mut properties, TAG_BLOBS, &data);
         }
         let mut start = self.first.clone();
         let mut end = self.first.is_some().then(|| range::end_behind(&self.last));

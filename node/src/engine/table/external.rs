@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::{Opening, Table, TableBuilder, TableCursor, build::Style};
 use crate::{
     engine::{
+        block::Stored,
         cache::Cache,
         error::{Error, read_all},
         files::Garbage,
@@ -37,7 +38,7 @@ impl Writer {
 
     /// Adds an entry. Keys come in ascending order, each once.
     pub async fn add(&mut self, key: Bytes, value: &[u8]) -> Result<(), Error> {
-        self.0.add(key, 0, Some(value)).await
+        self.0.add(key, 0, Stored::Value(value)).await
     }
 
     /// Entries so far.

@@ -94,6 +94,7 @@ impl Talk {
                     kept.stores.retain(|record| record.id != id);
                     kept.gone.insert(id);
                 }
+                Change::Ran(id, names) => kept.ran.push((id, names)),
                 Change::Region(region) => kept.regions.push(Region::clone(&region)),
                 Change::NoRegion(id) => kept.regions.retain(|region| region.id != id),
                 Change::Rule(rule) => kept.rules.restore(rule).expect("it is a table's"),

@@ -29,4 +29,13 @@ crate::facts! { room "store" wraps Store;
     PlacementReconnected "placement-reconnected" { address: Text, cause: Text }
     /// The placement driver could not be reached.
     PlacementUnreachable "placement-unreachable" { cause: Text }
+    /// A file is of a format that the release does not read: `blob-header`, `manifest-tag`, or `raft-log`, whose versions are
+    /// 1 for the old layout and 2 for the new one. The store ends without having changed anything.
+    FormatRefused "format-refused" { path: Text, format: Text, version: u64, release: Text }
+    /// The placement driver wants no store of this release here. The store ends without having looked at its directory.
+    ReleaseRefused "release-refused" { release: Text, cause: Text }
+    /// A peer store has greeted: frames to it are of this version of the wire from now on.
+    WireNegotiated "wire-negotiated" { store: StoreId, version: u64 }
+    /// A frame came of a version of the wire that this release does not speak: so many messages are lost.
+    FrameNotUnderstood "frame-not-understood" { messages: u64 }
 }

@@ -4,13 +4,14 @@
 //! plan has laid a fault on that process's disk, on that file or on all. Nothing else may end a process, and a process
 //! without a disk fault may neither meet corruption nor state that it fails. An error that the room did not inject is
 //! fine where files simply are or are not there (`not-found`, `already-exists`): the node's own errors are its business
-//! as long as it lives.
+//! as long as it lives. A store that ends because a file is of a format that it does not read is judged by the checks of
+//! formats, and by the one that counts how often it ends; one whose release the placement driver refuses is right to end.
 //!
 //! Source: which faults a sound node survives, and which end it with a stated cause.
 
 use std::collections::BTreeMap;
 
-use node::fact::Fact;
+use node::{fact::Fact, store::fact::lifecycle};
 
 use super::super::{Check, Entry, Judged, Known, Violation};
 use crate::{
@@ -34,6 +35,8 @@ struct ErrorsMatchFaults {
     /// By process: paths that a fault was laid on or that met an injected error; an empty one stands for all. A fault is
     /// never forgotten, since what it left behind may be met long after it was lifted.
     faulty: BTreeMap<NodeId, Vec<String>>,
+    /// By process: the incarnation whose release was refused, or met a format that it does not read.
+    refusing: BTreeMap<NodeId, u32>,
     judged: u64,
 }
 
@@ -47,6 +50,11 @@ impl ErrorsMatchFaults {
 
     fn has_any(&self, node: NodeId) -> bool {
         self.faulty.contains_key(&node)
+    }
+
+    /// Whether this incarnation may end, as far as this check is concerned.
+    fn may_end(&self, event: &Event) -> bool {
+        self.has_any(event.node) || self.refusing.get(&event.node) == Some(&event.incarnation)
     }
 
     fn has(&self, node: NodeId, path: &str) -> bool {
@@ -78,7 +86,7 @@ impl Check for ErrorsMatchFaults {
             }
             Body::Room(RoomEvent::ProcessExited { cause: Exit::Exited(cause) }) => {
                 self.judged += 1;
-                if !self.has_any(node) {
+                if !self.may_end(event) {
                     let detail = format!("{name} ended for `{cause}`, and its disk has had no fault");
                     return Err(Violation::new("exit-without-fault", detail).at(cause.as_str()));
                 }
@@ -90,10 +98,13 @@ impl Check for ErrorsMatchFaults {
                     return Err(Violation::new("corruption-without-fault", text).at(detail.as_str()));
                 }
             }
+            Body::Node(Fact::Store(lifecycle::Fact::FormatRefused { .. } | lifecycle::Fact::ReleaseRefused { .. })) => {
+                self.refusing.insert(node, event.incarnation);
+            }
             Body::Node(Fact::Engine(node::engine::fact::Fact::Stopped { cause }))
-            | Body::Node(Fact::Store(node::store::fact::lifecycle::Fact::Failed { cause, .. })) => {
+            | Body::Node(Fact::Store(lifecycle::Fact::Failed { cause, .. })) => {
                 self.judged += 1;
-                if !self.has_any(node) {
+                if !self.may_end(event) {
                     let detail = format!("{name} fails for `{cause}`, and its disk has had no fault");
                     return Err(Violation::new("failure-without-fault", detail).at(cause.as_str()));
                 }

@@ -5,7 +5,10 @@
 //! covers need not be in the log any more. Bytes that a killed process left unsynced are still not durable in its next
 //! life; after a loss of power whatever is left is.
 //!
-//! Source: Ongaro's thesis, section 3.8; tikv#994.
+//! A peer whose region state is found and whose log is not has lost all of it, whether or not it gets as far as to
+//! start.
+//!
+//! Source: Ongaro's thesis, section 3.8; tikv#994; tikv#12045.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -16,7 +19,7 @@ use node::{
     fact::{Fact, Mark, Text},
     raftlog::fact as raftlog,
     region::{PeerId, RegionId},
-    store::fact::raft,
+    store::fact::{raft, region},
 };
 
 use super::super::{Check, Entry, Judged, Known, Violation, dense::Dense};
@@ -31,8 +34,8 @@ pub const ACKNOWLEDGED_IS_DURABLE: Entry = Entry {
     family: "raft",
     class: Class::Safety,
     property: "a peer acknowledges only durable entries, and after a restart holds all that it acknowledged",
-    source: "Ongaro's thesis, section 3.8; tikv#994",
-    hears: &[Hall::RaftLog, Hall::Raft, Hall::Disk],
+    source: "Ongaro's thesis, section 3.8; tikv#994; tikv#12045",
+    hears: &[Hall::RaftLog, Hall::Raft, Hall::Region, Hall::Disk],
     make: || Box::new(AcknowledgedIsDurable::default()),
 };
 
@@ -52,6 +55,8 @@ struct Peer {
     written: Dense<(u64, u64)>,
     /// The highest index acknowledged and not replaced since.
     acknowledged: u64,
+    /// Up to where entries were dropped, because a snapshot or the applied state covers them.
+    covered: u64,
     /// What the log held when it was last read back, by incarnation.
     recovered: Option<(u32, Arc<[Mark]>)>,
 }
@@ -64,7 +69,7 @@ struct Append {
 
 impl Default for Peer {
     fn default() -> Peer {
-        Peer { pending: VecDeque::new(), written: Dense::new(REMEMBERED), acknowledged: 0, recovered: None }
+        Peer { pending: VecDeque::new(), written: Dense::new(REMEMBERED), acknowledged: 0, covered: 0, recovered: None }
     }
 }
 
@@ -141,6 +146,30 @@ impl Check for AcknowledgedIsDurable {
                      {truncated_index} is covered by its state"
                 );
                 Err(Violation::new("acknowledged-entry-lost", detail))
+            }
+            Body::Node(Fact::RaftLog(raftlog::Fact::Compacted { peer, index, .. })) => {
+                let state = self.peers.entry((node, *peer)).or_default();
+                state.covered = state.covered.max(index.saturating_sub(1));
+                Ok(())
+            }
+            Body::Node(Fact::RaftLog(raftlog::Fact::Restarted { peer, index, .. })) => {
+                let state = self.peers.entry((node, *peer)).or_default();
+                state.covered = state.covered.max(*index);
+                Ok(())
+            }
+            Body::Node(Fact::Region(region::Fact::StateRecovered { region, peer, state, .. }))
+                if state.as_str() == "normal" =>
+            {
+                let Some(found) = self.peers.get(&(node, *peer)) else { return Ok(()) };
+                if found.recovered.as_ref().is_some_and(|(life, _)| *life == event.incarnation) {
+                    return Ok(());
+                }
+                let Some(index) = found.lost(event.incarnation, found.covered) else { return Ok(()) };
+                let detail = format!(
+                    "peer {peer} of region {} is found without a log; it had acknowledged {}, and entry {index} was in it",
+                    region.id, found.acknowledged
+                );
+                Err(Violation::new("log-lost", detail))
             }
             Body::Node(Fact::Raft(raft::Fact::PeerDestroyed { peer, .. })) => {
                 self.peers.remove(&(node, *peer));
