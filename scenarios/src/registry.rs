@@ -159,6 +159,8 @@ pub fn release_entries() -> Vec<Entry> {
             .with("blob headers read", lists(release.blob_headers_read))
             .with("manifest tag written", release.manifest_tag_written.to_string())
             .with("manifest tags read", lists(release.manifest_tags_read))
+            .with("raft log", format!("{:?}", release.raft_log).to_lowercase())
+            .with("wire", release.wire.to_string())
             .with("may roll back to", if back.is_empty() { "none".to_owned() } else { back })
     };
     node::release::RELEASES.iter().map(entry).collect()
