@@ -145,7 +145,12 @@ impl Cluster {
 
     /// How many stores with voters are not lost.
     pub fn living_stores(&self) -> u64 {
-        self.initial().iter().filter(|name| name.starts_with("store-")).count() as u64
+        let stores = self.members.iter().filter(|(name, _)| name.starts_with("store-"));
+        let initial = self.initial();
+        let lives = |name: &String, member: &Member| {
+            !*member.lost.lock() && (initial.contains(name) || member.live().is_some())
+        };
+        stores.filter(|(name, member)| lives(name, member)).count() as u64
     }
 
     /// The names of the placement driver and of all stores that run from the start or have been started since.

@@ -21,6 +21,8 @@ mod placement;
 mod process;
 #[path = "event_files/raft.rs"]
 mod raft;
+#[path = "event_files/recovery.rs"]
+mod recovery;
 #[path = "event_files/region.rs"]
 mod region;
 #[path = "event_files/snapshot.rs"]
@@ -73,7 +75,7 @@ fn folder() -> PathBuf {
 }
 
 fn cases() -> Vec<Case> {
-    [
+    let all = [
         raft::cases(),
         region::cases(),
         snapshot::cases(),
@@ -81,11 +83,10 @@ fn cases() -> Vec<Case> {
         client::cases(),
         format::cases(),
         placement::cases(),
+        recovery::cases(),
         process::cases(),
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
+    ];
+    all.into_iter().flatten().collect()
 }
 
 /// All violations of a recorded history, and how often the named check was reached.

@@ -120,6 +120,11 @@ pub(super) fn wish(known: &Known, view: &View<'_>) -> Option<Wish> {
     {
         return Some(Wish::Add { store, replaces: Some(replaced) });
     }
+    // Whoever lives on a buried store never comes back: without a spare store the region goes on with those it has.
+    let buried = voters.iter().find(|peer| view.is_buried(peer.store)).filter(|peer| known.may_lose(peer));
+    if let Some(buried) = buried {
+        return Some(Wish::Remove(**buried));
+    }
     let borders = view.rules.borders(&known.region);
     if !borders.is_empty() {
         return Some(Wish::Split(borders));
@@ -167,6 +172,10 @@ impl View<'_> {
                     && entry.silent(self.now) >= limit
             }
         }
+    }
+
+    pub(super) fn is_buried(&self, store: StoreId) -> bool {
+        self.stores.entry(store).is_some_and(|entry| entry.state() == StoreState::Tombstone)
     }
 
     pub(super) fn is_leaving(&self, store: StoreId) -> bool {
@@ -348,6 +357,7 @@ pub(super) mod tests {
             ("its leader hears nothing, the driver does", "1 2 3 4", "1 2 3:down", 0, "nothing"),
             ("the driver hears nothing, its leader does", "1 2 3:down 4", "1 2 3", 0, "nothing"),
             ("a dead store and no spare", "1 2 3:down", "1 2 3:down", 0, "nothing"),
+            ("a buried store and no spare", "1 2 3:tombstone", "1 2 3:down", 0, "remove 3"),
             ("replaced, now remove", "1 2 3:down 4", "1 2 3:down 4", 0, "remove 3"),
             ("a leaving store", "1 2 3:offline 4", "1 2 3", 0, "add 4 for 3"),
             ("a leaving leader", "1:offline 2 3 4", "1 2 3", 0, "add 4 for 1"),

@@ -264,7 +264,9 @@ impl Peer {
         for read in self.reads.take_lost(before) {
             read.answer.send(not_leader(self.leader()));
         }
-        if self.is_leader() && membership::is_joint(&self.region) && self.admin.is_none() {
+        // A force leader leaves it when its plan says so.
+        let leaves = !self.is_force_leader() || self.is_demoting();
+        if self.is_leader() && membership::is_joint(&self.region) && self.admin.is_none() && leaves {
             self.leave_joint(turn);
         }
         self.tick_merge(turn);

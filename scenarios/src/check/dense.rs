@@ -29,6 +29,12 @@ impl<T> Dense<T> {
         self.slots.get(offset)?.as_ref()
     }
 
+    /// Forgets everything from `index` on.
+    pub fn cut(&mut self, index: u64) {
+        let kept = usize::try_from(index.saturating_sub(self.base)).unwrap_or(usize::MAX);
+        self.slots.truncate(kept);
+    }
+
     /// The slot of an index, made if the index is new; none when it lies before what the ring remembers.
     #[inline]
     pub fn slot(&mut self, index: u64) -> Option<&mut Option<T>> {

@@ -1,8 +1,10 @@
-//! What all checks know together: the header, the clocks of the room, and the reference content of the regions.
+//! What all checks know together: the header, the clocks of the room, the reference content of the regions, and where
+//! unsafe recovery has cut their histories.
 //!
 //! Brought up to date before any check hears an event. Only what more than one check needs, and nothing that a single
 //! check could keep for itself.
 
+pub mod cuts;
 pub mod files;
 pub mod ledger;
 
@@ -11,6 +13,7 @@ use node::{env::Instant, fact::Fact};
 use super::reference::Reference;
 use crate::event::{Body, Event, Header, NodeId, RoomEvent, Witness};
 
+pub use cuts::Cuts;
 pub use files::Files;
 pub use ledger::Ledger;
 
@@ -20,6 +23,7 @@ pub struct Known {
     clocks: Vec<Option<Segment>>,
     files: Files,
     ledger: Ledger,
+    cuts: Cuts,
     /// None when no check of the run needs it.
     reference: Option<Reference>,
 }
@@ -38,6 +42,7 @@ impl Known {
             clocks: vec![None; header.nodes.len()],
             files: Files::default(),
             ledger: Ledger::default(),
+            cuts: Cuts::default(),
             reference,
             header,
         }
@@ -77,11 +82,17 @@ impl Known {
             Body::Room(room) => self.files.on(event.node, room),
             _ => {}
         }
+        self.cuts.on(event, self.reference.as_mut());
     }
 
     /// The reference content of the regions.
     pub fn reference(&self) -> Option<&Reference> {
         self.reference.as_ref()
+    }
+
+    /// Where unsafe recovery has cut histories.
+    pub fn cuts(&self) -> &Cuts {
+        &self.cuts
     }
 
     /// What clients asked and got.

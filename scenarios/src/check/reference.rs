@@ -7,7 +7,11 @@
 //! A region is judged only while its content is certain: from the bootstrap of the cluster on, without gaps. One that
 //! appears from nowhere, or whose log has a hole in what the history shows, is never judged.
 //!
+//! Unsafe recovery takes the lost end of a region's history back (`undo`).
+//!
 //! Not here: old versions and tombstones' collection. Only the newest version of a key counts for content.
+
+mod undo;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -80,6 +84,7 @@ struct Content {
     /// The state before the first entry, while that is remembered.
     initial: Option<State>,
     certain: bool,
+    undo: undo::Undo,
 }
 
 impl Content {
@@ -95,6 +100,7 @@ impl Content {
             recent: VecDeque::new(),
             initial: Some(now),
             certain,
+            undo: undo::Undo::default(),
         }
     }
 
@@ -121,10 +127,11 @@ impl Content {
             let share = mutation.value.as_ref().map(|value| Digest::of(&mutation.key, mutation.timestamp, value));
             let version = Version { timestamp: mutation.timestamp, share };
             let before = match self.keys.get_mut(&mutation.key[..]) {
-                Some(slot) => std::mem::replace(slot, version).share,
-                None => self.keys.insert(mutation.key[..].into(), version).and_then(|version| version.share),
+                Some(slot) => Some(std::mem::replace(slot, version)),
+                None => self.keys.insert(mutation.key[..].into(), version),
             };
-            if let Some(before) = before {
+            self.undo.key(&mutation.key, before);
+            if let Some(before) = before.and_then(|version| version.share) {
                 self.now = State { digest: self.now.digest - before, keys: self.now.keys - 1 };
             }
             if let Some(share) = share {
@@ -247,11 +254,20 @@ impl Reference {
             return;
         }
         let mut effect = Effect::default();
+        let rules = undo::Rules::of(content);
+        content.undo.begin(index);
         let mut read = interpret(content, index, kind, data, &mut effect);
         if let Some(merge) = &effect.merge {
             read &= self.join(region, merge);
         }
         let content = self.regions.get_mut(&region).expect("it was just there");
+        if undo::Rules::of(content) != rules {
+            content.undo.rules(rules);
+        }
+        if effect.merge.is_some() {
+            content.undo.joined();
+        }
+        effect.children.iter().for_each(|(child, _)| content.undo.parted(*child));
         if !read {
             content.certain = false;
             self.complete = false;

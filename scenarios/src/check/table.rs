@@ -46,6 +46,10 @@ pub static TABLE: &[Entry] = &[
     placement::RETRIES_ARE_BOUNDED,
     placement::REGISTERED_STORES_ARE_REACHABLE,
     region::PEERS_HAVE_STORES,
+    placement::FORCE_LEADERS_STAY,
+    placement::FORCE_LEADER_COMMITS,
+    placement::RECOVERY_ENDS,
+    placement::FINISHED_MEANS_COVERED,
     placement::TABLE_REPLICAS_BECOME_AVAILABLE,
     liveness::CONVERGES,
 ];

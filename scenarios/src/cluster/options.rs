@@ -117,6 +117,7 @@ pub(super) fn placement(plan: &Plan, address: &str) -> pd::Options {
         max_store_down: knobs.get(knobs::PD_STORE_DOWN).duration(),
         store_disconnected: knobs.get(knobs::PD_STORE_DISCONNECTED).duration(),
         operator_timeout: knobs.get(knobs::PD_OPERATOR_TIMEOUT).duration(),
+        recovery_redispatch: knobs.get(knobs::PD_RECOVERY_REDISPATCH).duration(),
         tick: knobs.get(knobs::PD_TICK).duration(),
         safe_point_retention: knobs.get(knobs::PD_SAFE_POINT_RETENTION).duration(),
         safe_point_step: knobs.get(knobs::PD_SAFE_POINT_RETENTION).duration() / 4,

@@ -438,6 +438,8 @@ knobs! {
     PD_TICK "pd.tick": Nanos = Nanos::secs(1), Nanos::millis(10) => Nanos::secs(600);
     /// An operator of the placement driver that is not done by then is given up.
     PD_OPERATOR_TIMEOUT "pd.operator-timeout": Nanos = Nanos::secs(20), Nanos::millis(100) => Nanos::secs(3_600);
+    /// A store that does not report its part of an unsafe recovery for so long is told again.
+    PD_RECOVERY_REDISPATCH "pd.recovery-redispatch": Nanos = Nanos::secs(5), Nanos::millis(100) => Nanos::secs(600);
     /// Old versions are collected once they are this much older than the newest timestamp.
     PD_SAFE_POINT_RETENTION "pd.safe-point-retention": Nanos = Nanos::secs(20), Nanos::millis(100) => Nanos::secs(86_400);
 

@@ -3,6 +3,7 @@
 //! One row of the table each. An order is a small machine over events; it keeps no more than it needs to see the next.
 
 mod cache;
+mod recovery;
 mod release;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -124,6 +125,21 @@ pub const ORDERS: &[OrderEntry] = &[
         name: "started-again-after-a-refused-rollback",
         doc: "A store whose raft log an older release had refused was started as one that reads it.",
         make: || Box::new(release::StartedAgain::default()),
+    },
+    OrderEntry {
+        name: "demotion-names-a-learner",
+        doc: "A force leader began to demote lost peers of which one was a learner.",
+        make: || Box::new(recovery::LearnerNamed),
+    },
+    OrderEntry {
+        name: "newest-learner-destroyed",
+        doc: "A learner was destroyed by an unsafe recovery, and its region got a force leader, which counts on it.",
+        make: || Box::new(recovery::LearnerDestroyed::default()),
+    },
+    OrderEntry {
+        name: "force-leader-refused-beside-another",
+        doc: "A peer did not become a force leader while another one on another store led without a majority.",
+        make: || Box::new(recovery::RefusedBesideAnother::default()),
     },
 ];
 

@@ -93,10 +93,13 @@ pub(super) fn demotions(survey: &Survey<'_>, with_orphans: impl FnOnce() -> bool
         let demote = Demote { region: region.id, failed: survey.lost_peers(leader.region(), with_orphans) };
         plans.entry(leader.store).or_default().demotes.push(demote);
     }
+    let is_covered = survey.holes().is_empty();
     for found in survey.peers.values().flatten() {
         let region = found.region();
-        // Newer regions have taken its range, and it cannot move on by itself.
-        if found.report.is_initialized() && !survey.is_newest(region.id) && !survey.can_elect(region, false) {
+        // Newer regions have taken its range, and it cannot move on by itself. One without a range will never get one,
+        // unless the snapshot is on its way to a hole.
+        let is_stuck = if found.report.is_initialized() { !survey.can_elect(region, false) } else { is_covered };
+        if is_stuck && !survey.is_newest(region.id) {
             plans.entry(found.store).or_default().tombstones.push(region.id);
         }
     }

@@ -227,6 +227,17 @@ fn stale_peers_whose_range_newer_regions_took_are_destroyed() {
 }
 
 #[test]
+fn a_peer_that_will_never_get_a_range_is_destroyed_once_there_is_no_hole() {
+    let (left, right) = (region(1, "", "m", 2, "1 2 3"), region(2, "m", "", 2, "3 4 5"));
+    let bare = Region { peers: vec![], start: "".into(), end: "".into(), epoch: Epoch::default(), ..right.clone() };
+    let mut newcomer = peer(&region(2, "m", "", 2, "1"), 1, 0, 0);
+    newcomer.1.region = bare;
+    let mut world = World::new(vec![peer(&left, 1, 5, 9), peer(&left, 2, 5, 9), newcomer], &[3, 4, 5], &[1, 2], &[]);
+    assert_eq!(world.run(), "collect-report create-empty-region demote-failed-voter finished");
+    assert!(!world.regions().contains(":2["), "{}", world.regions());
+}
+
+#[test]
 fn the_newest_learner_on_a_columnar_store_is_destroyed_and_removed_as_an_orphan() {
     let whole = region(1, "", "", 1, "1 2 3 4:learner");
     let peers = vec![peer(&whole, 1, 5, 9), peer(&whole, 4, 5, 12)];

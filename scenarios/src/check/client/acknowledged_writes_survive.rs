@@ -4,13 +4,15 @@
 //! From then on every peer that wins an election of that region in a term above all those seen by then has a log that
 //! reaches the write's entry; a candidate of an older term may still win late, without it.
 //!
+//! Unsafe recovery may lose acknowledged writes, but only where no voter that is left has the first entry that is lost.
+//!
 //! Source: Ongaro's thesis, section 8.2 (durability of acknowledged commands); tikv#994.
 
 use std::collections::BTreeMap;
 
 use node::{fact::Fact, region::RegionId, store::fact::raft};
 
-use super::super::{Check, Entry, Judged, Known, Violation, reference::Landed};
+use super::super::{Check, Entry, Judged, Known, Violation, known::cuts::Cut, reference::Landed};
 use crate::{
     event::{Body, ClientEvent, Event, Hall, Outcome},
     verdict::Class,
@@ -23,7 +25,7 @@ pub const ACKNOWLEDGED_WRITES_SURVIVE: Entry = Entry {
     class: Class::Safety,
     property: "an acknowledged write has been applied, and every later leader has it",
     source: "Ongaro's thesis, section 8.2; tikv#994",
-    hears: &[Hall::Client, Hall::Raft],
+    hears: &[Hall::Client, Hall::Raft, Hall::Recovery],
     make: || Box::new(Survive::default()),
 };
 
@@ -41,8 +43,31 @@ struct Acknowledged {
     entries: Vec<(u64, Landed)>,
 }
 
+impl Survive {
+    fn cut(&mut self, cut: &Cut) -> Judged {
+        self.judged += 1;
+        let Some(known) = self.regions.get_mut(&cut.region) else { return Ok(()) };
+        let lost = known.entries.iter().map(|(_, entry)| entry).find(|entry| entry.index >= cut.from).copied();
+        known.entries.retain(|(_, entry)| entry.index < cut.from);
+        let (Some(lost), Some(holder)) = (lost, cut.held_by) else { return Ok(()) };
+        let detail = format!(
+            "region {} goes on from entry {} without that of term {} at {}, which holds an acknowledged write; peer {holder} \
+             still has entry {}",
+            cut.region,
+            cut.from.saturating_sub(1),
+            lost.term,
+            lost.index,
+            cut.from
+        );
+        Err(Violation::new("lost-though-held", detail))
+    }
+}
+
 impl Check for Survive {
     fn on(&mut self, event: &Event, known: &Known) -> Judged {
+        if let Some(cut) = known.cuts().made() {
+            return self.cut(cut);
+        }
         match &event.body {
             Body::Client(ClientEvent::Returned { op, outcome: Outcome::Written { timestamp }, .. }) => {
                 let Some(reference) = known.reference().filter(|reference| reference.is_complete()) else {

@@ -12,6 +12,8 @@
 //! of unknown fate counts as possible when time and its own expectation allow it, even where a swap would rule it out:
 //! that leaves a doubt to the store, never a false accusation, and spares a search with a budget.
 //!
+//! What unsafe recovery loses has never been: keys go back to what is left of them.
+//!
 //! Source: Herlihy and Wing 1990; Gibbons and Korach 1997 (known write order); tikv#9208.
 
 mod key;
@@ -37,7 +39,7 @@ pub const LINEARIZABLE: Entry = Entry {
     class: Class::Safety,
     property: "every key behaves like one register that changes at one moment of each operation",
     source: "Herlihy and Wing 1990; tikv#9208",
-    hears: &[Hall::Client],
+    hears: &[Hall::Client, Hall::Recovery],
     make: || Box::new(Linearizable::default()),
 };
 
@@ -123,6 +125,18 @@ impl Linearizable {
         self.failed(op, Some(timestamp))
     }
 
+    /// These versions are lost.
+    fn forget(&mut self, lost: &[u64], known: &Known) {
+        for &timestamp in lost {
+            let Some(version) = known.ledger().version(timestamp) else { continue };
+            for edit in version.edits.iter() {
+                if let Some(key) = self.keys.get_mut(&edit.key) {
+                    key.forget(timestamp);
+                }
+            }
+        }
+    }
+
     /// None of the operation's timestamps but `except` may have been seen.
     fn failed(&mut self, op: &Op, except: Option<u64>) -> Judged {
         let Ask::Write { edits } = &op.ask else { return Ok(()) };
@@ -139,6 +153,10 @@ impl Linearizable {
 
 impl Check for Linearizable {
     fn on(&mut self, event: &Event, known: &Known) -> Judged {
+        if let Some(cut) = known.cuts().made() {
+            self.forget(&cut.lost, known);
+            return Ok(());
+        }
         let (op, outcome) = match &event.body {
             Body::Client(ClientEvent::Stamped { timestamp, .. }) => {
                 let Some(version) = known.ledger().version(*timestamp) else { return Ok(()) };

@@ -3,6 +3,8 @@
 //! Two winners of one term need one voter that voted twice, so this also sees votes that a restart forgot and peers that
 //! came back under an id of theirs.
 //!
+//! Unsafe recovery cuts a region's history: a term in which a lost peer led may come again.
+//!
 //! Source: Ongaro's thesis, figure 3.2, Election Safety; TLA+ `ElectionSafety`.
 
 use std::collections::{BTreeMap, btree_map::Entry as Slot};
@@ -26,7 +28,7 @@ pub const ELECTION_SAFETY: Entry = Entry {
     class: Class::Safety,
     property: "at most one leader is elected in a term of a region",
     source: "Ongaro's thesis, figure 3.2, Election Safety",
-    hears: &[Hall::Raft],
+    hears: &[Hall::Raft, Hall::Recovery],
     make: || Box::new(ElectionSafety::default()),
 };
 
@@ -37,7 +39,13 @@ struct ElectionSafety {
 }
 
 impl Check for ElectionSafety {
-    fn on(&mut self, event: &Event, _known: &Known) -> Judged {
+    fn on(&mut self, event: &Event, known: &Known) -> Judged {
+        if let Some(cut) = known.cuts().made() {
+            let (region, term) = (cut.region, cut.term);
+            let left = |peer: PeerId| known.cuts().has(region, peer);
+            self.leaders.retain(|(id, led), peer| *id != region || *led < term || left(*peer));
+            return Ok(());
+        }
         let Body::Node(Fact::Raft(raft::Fact::Elected { region, peer, term, .. })) = &event.body else { return Ok(()) };
         self.elections += 1;
         match self.leaders.entry((*region, *term)) {

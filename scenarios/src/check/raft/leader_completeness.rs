@@ -3,6 +3,8 @@
 //! A candidate of an old term may win late, after a newer leader has committed more: only commits learned in terms
 //! before its own count.
 //!
+//! Unsafe recovery cuts a region's history: what its force leader does not have is not asked for any more.
+//!
 //! Source: Ongaro's thesis, figure 3.2, Leader Completeness; TLA+ `LeaderCompleteness`.
 
 use std::collections::BTreeMap;
@@ -22,7 +24,7 @@ pub const LEADER_COMPLETENESS: Entry = Entry {
     class: Class::Safety,
     property: "a new leader's log reaches every entry committed in an earlier term",
     source: "Ongaro's thesis, figure 3.2, Leader Completeness",
-    hears: &[Hall::Raft],
+    hears: &[Hall::Raft, Hall::Recovery],
     make: || Box::new(LeaderCompleteness::default()),
 };
 
@@ -34,7 +36,12 @@ struct LeaderCompleteness {
 }
 
 impl Check for LeaderCompleteness {
-    fn on(&mut self, event: &Event, _known: &Known) -> Judged {
+    fn on(&mut self, event: &Event, known: &Known) -> Judged {
+        if let Some(cut) = known.cuts().made() {
+            let commits = self.commits.entry(cut.region).or_default();
+            commits.iter_mut().for_each(|(_, index)| *index = (*index).min(cut.from.saturating_sub(1)));
+            return Ok(());
+        }
         match &event.body {
             Body::Node(Fact::Raft(raft::Fact::Committed { region, term, index, .. })) => {
                 let commits = self.commits.entry(*region).or_default();

@@ -3,6 +3,9 @@
 //! Judged by what peers write to their logs and read back from them. That the entry before has the same term everywhere,
 //! too, makes the rest follow by induction.
 //!
+//! Unsafe recovery cuts a region's history: behind its force leader's last entry the terms of those that
+//! are lost may come again.
+//!
 //! Source: Ongaro's thesis, figure 3.2, Log Matching; TLA+ `LogMatching`.
 
 use std::collections::BTreeMap;
@@ -26,7 +29,7 @@ pub const LOG_MATCHING: Entry = Entry {
     class: Class::Safety,
     property: "entries of one index and term are the same on all peers, and so are those before them",
     source: "Ongaro's thesis, figure 3.2, Log Matching",
-    hears: &[Hall::RaftLog],
+    hears: &[Hall::RaftLog, Hall::Recovery],
     make: || Box::new(LogMatching::default()),
 };
 
@@ -89,7 +92,13 @@ impl LogMatching {
 }
 
 impl Check for LogMatching {
-    fn on(&mut self, event: &Event, _known: &Known) -> Judged {
+    fn on(&mut self, event: &Event, known: &Known) -> Judged {
+        if let Some(cut) = known.cuts().made() {
+            if let Some(log) = self.regions.get_mut(&cut.region) {
+                log.cut(cut.last_index + 1);
+            }
+            return Ok(());
+        }
         match &event.body {
             Body::Node(Fact::RaftLog(
                 raftlog::Fact::Appended { region, marks, .. } | raftlog::Fact::Recovered { region, marks, .. },

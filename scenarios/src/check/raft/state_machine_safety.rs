@@ -2,6 +2,8 @@
 //!
 //! Term, kind and data are compared, whoever applies and however often.
 //!
+//! Unsafe recovery cuts a region's history: from there on its indexes are taken anew.
+//!
 //! Source: Ongaro's thesis, figure 3.2, State Machine Safety.
 
 use std::collections::BTreeMap;
@@ -22,7 +24,7 @@ pub const STATE_MACHINE_SAFETY: Entry = Entry {
     class: Class::Safety,
     property: "no two peers of a region apply different entries at one index",
     source: "Ongaro's thesis, figure 3.2, State Machine Safety",
-    hears: &[Hall::Apply],
+    hears: &[Hall::Apply, Hall::Recovery],
     make: || Box::new(StateMachineSafety::default()),
 };
 
@@ -42,7 +44,13 @@ struct Applied {
 }
 
 impl Check for StateMachineSafety {
-    fn on(&mut self, event: &Event, _known: &Known) -> Judged {
+    fn on(&mut self, event: &Event, known: &Known) -> Judged {
+        if let Some(cut) = known.cuts().made() {
+            if let Some(log) = self.regions.get_mut(&cut.region) {
+                log.cut(cut.from);
+            }
+            return Ok(());
+        }
         let Body::Node(Fact::Apply(apply::Fact::Applied { region, peer, index, term, kind, command })) = &event.body
         else {
             return Ok(());

@@ -4,6 +4,9 @@
 //! under the same epoch, they know the same range and the same replicas. A crash may take a peer back to what was
 //! durable, which is judged by that second half.
 //!
+//! Unsafe recovery cuts a region's history: the epochs that its force leader has not come to may mean
+//! something else.
+//!
 //! Source: TiKV's `RegionEpoch`: conf_ver grows with membership, version with the range.
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -27,7 +30,7 @@ pub const EPOCHS_GROW: Entry = Entry {
     class: Class::Safety,
     property: "a peer's epoch never goes back, and one epoch of a region means one range and one set of peers",
     source: "TiKV's RegionEpoch",
-    hears: &[Hall::Region],
+    hears: &[Hall::Region, Hall::Recovery],
     make: || Box::new(EpochsGrow::default()),
 };
 
@@ -74,7 +77,12 @@ fn same(a: &Region, b: &Region) -> bool {
 }
 
 impl Check for EpochsGrow {
-    fn on(&mut self, event: &Event, _known: &Known) -> Judged {
+    fn on(&mut self, event: &Event, known: &Known) -> Judged {
+        if let Some(cut) = known.cuts().made() {
+            let newer = |epoch: &Epoch| epoch.version > cut.epoch.version || epoch.conf_ver > cut.epoch.conf_ver;
+            self.meanings.retain(|(region, epoch), _| *region != cut.region || !newer(epoch));
+            return Ok(());
+        }
         match &event.body {
             Body::Node(Fact::Region(
                 region::Fact::Changed { region, peer, .. } | region::Fact::ConfChanged { region, peer, .. },

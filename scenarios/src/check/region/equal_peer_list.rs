@@ -2,6 +2,8 @@
 //!
 //! The change at one index of a region's log has one result, on every peer and in every life.
 //!
+//! Unsafe recovery cuts a region's history: its lost changes are forgotten.
+//!
 //! Source: TiKV's check of region states across replicas.
 
 use std::{
@@ -28,7 +30,7 @@ pub const EQUAL_PEER_LIST: Entry = Entry {
     class: Class::Safety,
     property: "the membership change at one index has the same result on every peer",
     source: "TiKV's check of region states across replicas",
-    hears: &[Hall::Region],
+    hears: &[Hall::Region, Hall::Recovery],
     make: || Box::new(EqualPeerList::default()),
 };
 
@@ -39,7 +41,11 @@ struct EqualPeerList {
 }
 
 impl Check for EqualPeerList {
-    fn on(&mut self, event: &Event, _known: &Known) -> Judged {
+    fn on(&mut self, event: &Event, known: &Known) -> Judged {
+        if let Some(cut) = known.cuts().made() {
+            self.results.retain(|(region, index), _| *region != cut.region || *index < cut.from);
+            return Ok(());
+        }
         let Body::Node(Fact::Region(region::Fact::ConfChanged { region, peer, index, .. })) = &event.body else {
             return Ok(());
         };

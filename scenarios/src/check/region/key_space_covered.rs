@@ -4,6 +4,9 @@
 //! share a key never share a version. A merge gives its target a version above both. When the run is at rest or has converged, the newest ranges of all regions follow
 //! each other without a hole from the first key to the last. In between, a child that nobody has stated yet is no hole.
 //!
+//! Unsafe recovery cuts a region's history: when stores are given up, and when the recovery ends, only what
+//! the stores that are left have counts.
+//!
 //! Source: TiKV's `RegionEpoch`.
 
 use std::{
@@ -14,6 +17,7 @@ use std::{
 use bytes::Bytes;
 use node::{
     fact::Fact,
+    pd::fact as placement,
     region::{Region, RegionId},
     store::fact::region,
 };
@@ -31,7 +35,7 @@ pub const KEY_SPACE_COVERED: Entry = Entry {
     class: Class::Safety,
     property: "regions cover the key space, and no two overlap at one version",
     source: "TiKV's RegionEpoch",
-    hears: &[Hall::Region, Hall::Plan],
+    hears: &[Hall::Region, Hall::Placement, Hall::Plan],
     make: || Box::new(KeySpaceCovered::default()),
 };
 
@@ -60,6 +64,13 @@ impl KeySpaceCovered {
             *newest = region.clone();
         }
         Ok(())
+    }
+
+    /// Only these regions have ever been.
+    fn restart(&mut self, left: Vec<Arc<Region>>) -> Judged {
+        self.versions.clear();
+        self.newest.clear();
+        left.iter().try_for_each(|region| self.learn(region))
     }
 
     fn covered(&mut self) -> Judged {
@@ -95,9 +106,15 @@ impl Check for KeySpaceCovered {
                 self.merged.insert(*source);
                 Ok(())
             }
+            Body::Node(Fact::Region(region::Fact::StateRecovered { state, .. })) if state.as_str() == "tombstone" => {
+                Ok(())
+            }
             Body::Node(Fact::Region(
                 region::Fact::Changed { region, .. } | region::Fact::StateRecovered { region, .. },
             )) => self.learn(region),
+            Body::Node(Fact::Placement(
+                placement::Fact::RecoveryStoreFailed { .. } | placement::Fact::RecoveryEnded { .. },
+            )) => self.restart(known.cuts().left().cloned().collect()),
             Body::Room(RoomEvent::ConvergeEnded { reasons }) if reasons.is_empty() && known.is_whole() => {
                 self.covered()
             }

@@ -4,6 +4,8 @@
 //! the same life of the process. (A crash may bring back a peer whose destruction was not durable yet: it is read back,
 //! not created.)
 //!
+//! Unsafe recovery cuts a region's history: a removal that its force leader does not know has not been.
+//!
 //! Source: tikv#10533; raft-rs requires unique ids for ever.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,7 +29,7 @@ pub const REMOVED_PEER_NEVER_RETURNS: Entry = Entry {
     class: Class::Safety,
     property: "a peer that its region has removed never returns under its id",
     source: "tikv#10533",
-    hears: &[Hall::Region, Hall::Raft],
+    hears: &[Hall::Region, Hall::Raft, Hall::Recovery],
     make: || Box::new(RemovedPeer::default()),
 };
 
@@ -52,7 +54,11 @@ impl RemovedPeer {
 }
 
 impl Check for RemovedPeer {
-    fn on(&mut self, event: &Event, _known: &Known) -> Judged {
+    fn on(&mut self, event: &Event, known: &Known) -> Judged {
+        if let Some(cut) = known.cuts().made() {
+            self.removed.retain(|(region, _), from| *region != cut.region || *from <= cut.epoch.conf_ver);
+            return Ok(());
+        }
         match &event.body {
             Body::Node(Fact::Region(region::Fact::ConfChanged { region, removed, .. })) => {
                 if *removed != 0 && region.peer(*removed).is_none() {

@@ -41,6 +41,13 @@ impl Key {
         }
     }
 
+    /// A version is lost with all that came behind it; it may be written again.
+    pub(super) fn forget(&mut self, timestamp: u64) {
+        self.happened.remove(&timestamp);
+        self.floors.retain(|(_, shown)| *shown != timestamp);
+        self.unsettled = None;
+    }
+
     pub(super) fn has_happened(&self, timestamp: u64) -> bool {
         self.happened.contains_key(&timestamp)
     }
