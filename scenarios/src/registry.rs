@@ -159,7 +159,14 @@ pub fn release_entries() -> Vec<Entry> {
             .with("blob headers read", lists(release.blob_headers_read))
             .with("manifest tag written", release.manifest_tag_written.to_string())
             .with("manifest tags read", lists(release.manifest_tags_read))
-            .with("raft log", format!("{:?}", release.raft_log).to_lowercase())
+            .with(
+                "raft log",
+                match release.raft_log {
+                    node::release::RaftLogLayout::Old => "old",
+                    node::release::RaftLogLayout::New => "new",
+                    node::release::RaftLogLayout::NewImportingOld => "new, imports old",
+                },
+            )
             .with("wire", release.wire.to_string())
             .with("may roll back to", if back.is_empty() { "none".to_owned() } else { back })
     };
