@@ -267,11 +267,12 @@ impl Cache {
                 let (event, state) = (event.name().into(), state.name().into());
                 inner.manager.facts.push(Fact::Met { region: span.id, event, state, version });
             }
-            // The defects take events for none of the cache's business, or are not told of them.
+            // The defects take events for none of the cache's business, or are not told of them. What a snapshot's region
+            // has lost is deleted as ranges.
             let points = &self.shared.env.points;
             let unseen = match event {
-                Event::ApplySnapshot => defect!(points, defects::TIKV_17405, found.is_some()),
-                Event::RollbackMerge => defect!(points, defects::TIKV_18008, found.is_some()),
+                Event::ApplySnapshot | Event::DeleteRange => defect!(points, defects::TIKV_17405),
+                Event::RollbackMerge => defect!(points, defects::TIKV_18008),
                 _ => false,
             };
             if !unseen {

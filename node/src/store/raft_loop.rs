@@ -402,11 +402,9 @@ impl RaftLoop {
                 self.on_merge_entries(id, commit, &entries);
             }
             Mail::Next(_, next) => self.on_next(id, *next),
-            Mail::LoadIntoCache(_, cause) => {
-                // Only a plan or an operator may have a follower load.
-                if peer.is_leader() || cause == "manual" {
-                    peer.load_into_cache(turn, cause);
-                }
+            // Only a plan or an operator may have a follower load.
+            Mail::LoadIntoCache(_, cause) if peer.is_leader() || cause == "manual" => {
+                peer.load_into_cache(turn, cause);
             }
             Mail::Known(_, named, known) if mine(named) => self.on_known(id, known.map(|known| *known)),
             _ => {}

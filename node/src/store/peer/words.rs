@@ -55,12 +55,11 @@ impl Peer {
             Some(Say::Ask(_)) => self.wake(turn, "message"),
             Some(Say::WantRollback(want)) => self.on_want_rollback(turn, message.from, want),
             Some(Say::Merged(merged)) => turn.wishes.push(Wish::Merged(self.id(), self.me.id, merged.target)),
-            Some(Say::Preload(_)) => {
-                if turn.cache.is_some() {
-                    turn.env.state(cache::fact::Fact::PreloadAsked { region: self.id(), peer: self.me.id });
-                    self.load_into_cache(turn, "preload");
-                }
+            Some(Say::Preload(_)) if turn.cache.is_some() => {
+                turn.env.state(cache::fact::Fact::PreloadAsked { region: self.id(), peer: self.me.id });
+                self.load_into_cache(turn, "preload");
             }
+            Some(Say::Preload(_)) => {}
             None => {}
         }
     }
