@@ -87,6 +87,22 @@ impl Region {
         !self.peers.is_empty()
     }
 
+    /// Whether the region ends where the other begins, or begins where it ends.
+    pub fn adjoins(&self, other: &Region) -> bool {
+        let touch = |left: &Region, right: &Region| !left.end.is_empty() && left.end == right.start;
+        self.id != other.id && (touch(self, other) || touch(other, self))
+    }
+
+    /// Whether the replicas of both live on the same stores, in the same roles.
+    pub fn lives_with(&self, other: &Region) -> bool {
+        let places = |region: &Region| {
+            let mut places: Vec<_> = region.peers.iter().map(|peer| (peer.store, peer.role)).collect();
+            places.sort_unstable();
+            places
+        };
+        places(self) == places(other)
+    }
+
     /// The replica on a store.
     pub fn peer_on(&self, store: StoreId) -> Option<&Peer> {
         self.peers.iter().find(|peer| peer.store == store)

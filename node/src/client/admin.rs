@@ -26,7 +26,8 @@ impl Client {
     }
 
     /// Merges the region that holds a key into a neighbour: the one that holds `into`, or else the next one on the right,
-    /// or on the left when there is none. It is answered once the merge has begun.
+    /// or on the left when there is none. It is answered once the merge has begun; where the replicas of both do not live
+    /// on the same stores, once the placement driver has taken it on.
     pub async fn merge(&self, key: &Bytes, into: Option<&Bytes>) -> Result<Vec<Region>, Error> {
         let source = self.0.pd.region(key.clone()).await.map_err(said)?.region;
         let beside = match into {
@@ -34,7 +35,12 @@ impl Client {
             None if !source.end.is_empty() => source.end.clone(),
             None => just_before(&source.start).ok_or_else(|| Error::Failed("there is no other region".into()))?,
         };
-        let target = self.0.pd.region(beside).await.map_err(said)?.region.id;
+        let target = self.0.pd.region(beside).await.map_err(said)?.region;
+        if !source.lives_with(&target) {
+            self.0.pd.merge(source.id, target.id).await.map_err(said)?;
+            return Ok(vec![source]);
+        }
+        let target = target.id;
         self.0.admin(key, |_| Ok(Ask::Merge(MergeInto { target }))).await
     }
 

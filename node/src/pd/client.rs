@@ -21,7 +21,7 @@ use crate::{
     store::fact::lifecycle::Fact,
     wire::{
         placement::{
-            Answer, Ask, AskSplit, Bootstrap, ChildIds, Count, Id, Key, Located, Next, Nothing, Progress, Reason,
+            Answer, Ask, AskSplit, Bootstrap, ChildIds, Count, Id, Key, Located, MergeRegions, Next, Nothing, Progress, Reason,
             Refusal, RegionHeartbeat, Regions, RemoveStore, Request, Response, Rule, SafePoint, Store, StoreHeartbeat,
             TiflashReplica,
         },
@@ -225,6 +225,11 @@ impl Client {
     /// Reports the regions that a split made, in key order.
     pub async fn report_split(&self, regions: Vec<Region>) -> Result<(), Error> {
         answer!(self, Ask::ReportSplit(Regions { regions }), "report-split", Answer::Done(_) => ())
+    }
+
+    /// Has a region merged into a neighbour. It is answered when that has been noted, and done later if at all.
+    pub async fn merge(&self, source: RegionId, target: RegionId) -> Result<(), Error> {
+        answer!(self, Ask::Merge(MergeRegions { source, target }), "merge", Answer::Done(_) => ())
     }
 
     /// The safe point in force.

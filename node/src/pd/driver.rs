@@ -18,8 +18,8 @@ use crate::{
     region::{Region, RegionId, StoreId},
     wire::{
         placement::{
-            Answer, Ask, AskSplit, Bootstrap, ChildIds, Located, Next, Nothing, Range, Reason, RegionHeartbeat,
-            SafePoint, SplitIds, Store, StoreState, Stores as StoreList, Truth,
+            Answer, Ask, AskSplit, Bootstrap, ChildIds, Located, MergeRegions, Next, Nothing, Range, Reason,
+            RegionHeartbeat, SafePoint, SplitIds, Store, StoreState, Stores as StoreList, Truth,
         },
         recovery::{Heard, Plan, RemoveFailedStores, Report},
     },
@@ -183,6 +183,7 @@ impl Driver {
                 found.ok_or_else(|| (Reason::RegionNotFound, format!("region {} not found", ask.id)))
             }
             Ask::AskSplit(ask) => self.ask_split(&ask),
+            Ask::Merge(ask) => self.merge(ask, now),
             Ask::ReportSplit(report) => {
                 for region in report.regions {
                     self.check_region(&region)?;
@@ -371,6 +372,27 @@ impl Driver {
                 self.effects.facts.extend(self.operators.end(region, "stale"));
             }
         }
+    }
+
+    fn merge(&mut self, ask: MergeRegions, now: Instant) -> Result<Answer, Refused> {
+        let known = |id| {
+            let known = self.regions.get(id).filter(|known| known.leader.is_some()).cloned();
+            known.ok_or_else(|| (Reason::RegionNotFound, format!("region {id} not found")))
+        };
+        let (source, target) = (known(ask.source)?, known(ask.target)?);
+        if !source.region.adjoins(&target.region) {
+            return Err(invalid(format!("regions {} and {} are no neighbours", ask.source, ask.target)));
+        }
+        if self.operators.has(ask.source) || self.operators.has(ask.target) {
+            return Err(invalid(format!("region {} or {} is being changed", ask.source, ask.target)));
+        }
+        let count = target.region.peers.len() as u64;
+        let first = self.alloc_ids(count)?;
+        match self.operators.begin_merge(&source, &target, first..first + count, now) {
+            Some(begun) => self.effects.facts.push(begun),
+            None => return Err(invalid(format!("a replica of region {} would lose its vote", ask.source))),
+        }
+        Ok(done())
     }
 
     fn ask_split(&mut self, ask: &AskSplit) -> Result<Answer, Refused> {

@@ -33,7 +33,7 @@ crate::facts! { room "placement" wraps Placement;
     /// Timestamps up to `upto` may be given out.
     TimestampsReserved "placement-timestamps-reserved" { upto: u64 }
     /// An operator was made: `add-peer`, `replace-peer`, `add-learner`, `replace-learner`, `promote-peer`, `remove-peer`, `move-leader`,
-    /// `balance-peer`, `balance-leader`, `split`.
+    /// `balance-peer`, `balance-leader`, `split`, `merge`.
     OperatorCreated "operator-created" { region: RegionId, kind: Text, store: StoreId }
     /// An operator ended: `done`, `stale`, `timeout`.
     OperatorEnded "operator-ended" { region: RegionId, kind: Text, outcome: Text }

@@ -4,17 +4,17 @@
 //! when all is done, when somebody else changes the region (its epoch moves otherwise than by the operator's own steps),
 //! or when it takes too long. Nothing of it is durable: after a restart the next heartbeats show what is still lacking.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
 use bytes::Bytes;
 
 use crate::{
     env::Instant,
     fact::Text,
-    region::{Epoch, Peer, PeerId, RegionId, Role, StoreId},
+    region::{Epoch, Peer, PeerId, Region, RegionId, Role, StoreId},
     wire::{
         command::{ChangeKind, PeerChange},
-        placement::{ChangePeers, Next, SplitKeys, Step},
+        placement::{ChangePeers, MergeInto, Next, SplitKeys, Step},
     },
 };
 
@@ -39,6 +39,10 @@ enum Stage {
     Lead(Peer),
     /// At these keys, or in the middle.
     Split(Vec<Bytes>),
+    /// Into this neighbour.
+    Merge(Arc<Region>),
+    /// Nothing is to be done here while a neighbour merges into the region.
+    TakeIn,
 }
 
 /// All operators under way.
@@ -109,6 +113,43 @@ impl Operators {
         Some(Fact::OperatorCreated { region, kind: kind.into(), store })
     }
 
+    /// Begins to merge a region into a neighbour: its replicas go where the neighbour's are, then it merges. Nothing else
+    /// is done with the neighbour meanwhile. `new_peers` gives ids for replicas that have to be made. None when a replica
+    /// would have to lose its vote.
+    pub(super) fn begin_merge(
+        &mut self,
+        source: &Known,
+        target: &Known,
+        new_peers: Range<PeerId>,
+        now: Instant,
+    ) -> Option<Fact> {
+        let (mut steps, mut new_peers) = (Vec::new(), new_peers);
+        for there in &target.region.peers {
+            let voter = there.role() == Role::Voter;
+            match source.region.peer_on(there.store) {
+                Some(here) if here.role == there.role => {}
+                Some(here) if voter => steps.push(Stage::Promote(Peer { role: Role::Voter as i32, ..*here })),
+                Some(_) => return None,
+                None => {
+                    let learner = Peer { id: new_peers.next()?, store: there.store, role: Role::Learner as i32 };
+                    steps.push(Stage::AddLearner(learner));
+                    if voter {
+                        steps.push(Stage::Promote(Peer { role: Role::Voter as i32, ..learner }));
+                    }
+                }
+            }
+        }
+        let left = source.region.peers.iter().filter(|peer| target.region.peer_on(peer.store).is_none());
+        steps.extend(left.map(|peer| Stage::Remove(*peer)));
+        steps.push(Stage::Merge(Arc::clone(&target.region)));
+        let (region, store) = (source.region.id, source.leader.map_or(0, |leader| leader.store));
+        let kind = "merge";
+        self.0.insert(region, Operator { kind, origin: source.region.epoch, steps, begun: now });
+        let passive = Operator { kind, origin: target.region.epoch, steps: vec![Stage::TakeIn], begun: now };
+        self.0.insert(target.region.id, passive);
+        Some(Fact::OperatorCreated { region, kind: kind.into(), store })
+    }
+
     /// What the region's leader should do next, given what was just heard of it, and what is to be stated: that an
     /// operator has ended, or that a replica is to go.
     pub(super) fn next(&mut self, known: &Known) -> (Option<Next>, Option<Fact>) {
@@ -129,6 +170,11 @@ impl Operators {
     /// Ends an operator.
     pub(super) fn end(&mut self, region: RegionId, outcome: &'static str) -> Option<Fact> {
         let operator = self.0.remove(&region)?;
+        if let Some(Stage::Merge(target)) = operator.steps.last()
+            && outcome != "done"
+        {
+            self.0.remove(&target.id);
+        }
         Some(Fact::OperatorEnded { region, kind: Text::from(operator.kind), outcome: outcome.into() })
     }
 
@@ -143,8 +189,9 @@ impl Operators {
 impl Operator {
     fn progress(&self, known: &Known) -> Progress {
         let epoch = known.region.epoch;
-        let splits = matches!(self.steps[..], [Stage::Split(_)]);
-        if splits && epoch.version > self.origin.version {
+        let last = self.steps.last();
+        let changes_range = matches!(last, Some(Stage::Split(_) | Stage::Merge(_) | Stage::TakeIn));
+        if changes_range && epoch.version > self.origin.version {
             return Progress::Done;
         }
         let own_changes = self.steps.iter().filter(|stage| stage.has_changed(known)).count() as u64;
@@ -165,7 +212,7 @@ impl Stage {
             Stage::AddLearner(peer) => known.region.peer(peer.id).is_some(),
             Stage::Promote(peer) => known.region.peer(peer.id).is_some_and(|is| is.role() == Role::Voter),
             Stage::Remove(peer) => known.region.peer(peer.id).is_none(),
-            Stage::Lead(_) | Stage::Split(_) => false,
+            Stage::Lead(_) | Stage::Split(_) | Stage::Merge(_) | Stage::TakeIn => false,
         }
     }
 
@@ -191,6 +238,8 @@ impl Stage {
             }
             Stage::Remove(peer) => known.may_lose(peer).then(|| change(ChangeKind::Remove, peer)),
             Stage::Lead(peer) => known.region.peer(peer.id).is_some().then_some(Step::TransferLeader(*peer)),
+            Stage::Merge(target) => Some(Step::Merge(MergeInto { target: Region::clone(target) })),
+            Stage::TakeIn => None,
             Stage::Split(keys) => Some(Step::Split(SplitKeys { keys: keys.clone() })),
         }
     }
@@ -204,10 +253,7 @@ fn removed(step: &Step) -> Option<Peer> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
-    use crate::region::Region;
 
     fn peer(id: PeerId, role: Role) -> Peer {
         Peer { id, store: id / 10, role: role as i32 }
@@ -261,6 +307,31 @@ mod tests {
         for (number, (heard, expected)) in story.into_iter().enumerate() {
             assert_eq!(say(operators.next(&heard)), expected, "heartbeat {number}");
         }
+    }
+
+    #[test]
+    fn a_merge_moves_the_replicas_first() {
+        let mut operators = Operators::default();
+        let source = known(1, 5, &[10, 20, 30], &[], &[]);
+        let mut target = known(3, 7, &[13, 23], &[44], &[]);
+        Arc::make_mut(&mut target.region).id = 2;
+        let begun = operators.begin_merge(&source, &target, 70..73, Instant(0));
+        assert!(begun.is_some() && operators.has(1) && operators.has(2));
+        let story = [
+            (known(1, 5, &[10, 20, 30], &[], &[]), "AddLearner 70"),
+            (known(1, 6, &[10, 20, 30], &[70], &[]), "Remove 30"),
+            (known(1, 7, &[10, 20], &[70], &[]), "Merge 2"),
+            (known(2, 8, &[10, 20], &[70], &[]), "merge done"),
+        ];
+        for (number, (heard, expected)) in story.into_iter().enumerate() {
+            assert_eq!(say(operators.next(&heard)), expected, "heartbeat {number}");
+        }
+        assert_eq!(say(operators.next(&target)), "", "the target waits");
+        let mut grown = target.clone();
+        Arc::make_mut(&mut grown.region).epoch.version = 4;
+        assert_eq!(say(operators.next(&grown)), "merge done");
+        let lost_vote = known(1, 5, &[10, 20, 40], &[], &[]);
+        assert_eq!(operators.begin_merge(&lost_vote, &target, 70..73, Instant(0)), None);
     }
 
     #[test]

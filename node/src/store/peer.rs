@@ -79,6 +79,8 @@ pub struct Peer {
     pub generating: Option<u64>,
     /// Since when there is no leader.
     pub leaderless: Option<Instant>,
+    /// How often in a row the placement driver knew nothing of the region.
+    pub unknown: u64,
     /// What the region is prepared for.
     pub merging: Option<merge::Merging>,
     /// Whom the region has taken in.
@@ -165,6 +167,7 @@ impl Peer {
             measuring: false,
             generating: None,
             leaderless: Some(turn.now),
+            unknown: 0,
             merging: None,
             sources: Arc::default(),
             taken: None,

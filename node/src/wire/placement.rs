@@ -12,7 +12,8 @@ use bytes::Bytes;
 
 use super::recovery;
 pub use regions::{
-    AskSplit, ChangePeers, ChildIds, DownPeer, Located, Next, RegionHeartbeat, Regions, SplitIds, SplitKeys, Step,
+    AskSplit, ChangePeers, ChildIds, DownPeer, Located, MergeInto, Next, RegionHeartbeat, Regions, SplitIds, SplitKeys,
+    Step,
 };
 pub use rules::{Progress, Rule, Rules, TiflashReplica};
 pub use stores::{Bootstrap, Ids, Label, RemoveStore, Store, StoreHeartbeat, StoreState, Stores};
@@ -23,7 +24,7 @@ pub struct Request {
     /// What is asked.
     #[prost(
         oneof = "Ask",
-        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 26, 27, 31"
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 26, 27, 31, 40"
     )]
     pub ask: Option<Ask>,
 }
@@ -106,6 +107,20 @@ pub enum Ask {
     /// Whether the store at this address may run as this release.
     #[prost(message, tag = "31")]
     CheckRelease(Store),
+    /// Merges a region into a neighbour; its replicas move to the neighbour's stores first.
+    #[prost(message, tag = "40")]
+    Merge(MergeRegions),
+}
+
+/// Which region to merge, and into which.
+#[derive(Clone, Copy, PartialEq, prost::Message)]
+pub struct MergeRegions {
+    /// The region that ends.
+    #[prost(uint64, tag = "1")]
+    pub source: u64,
+    /// The neighbour that takes it in.
+    #[prost(uint64, tag = "2")]
+    pub target: u64,
 }
 
 /// No content.

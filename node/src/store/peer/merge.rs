@@ -35,19 +35,13 @@ const LOG_GAP_MAX: u64 = 128;
 
 /// Whether `source` can merge into `target`; otherwise why not.
 pub fn fits(source: &Region, target: &Region) -> Result<(), String> {
-    let touch = |left: &Region, right: &Region| !left.end.is_empty() && left.end == right.start;
-    if source.id == target.id || !(touch(source, target) || touch(target, source)) {
+    if !source.adjoins(target) {
         return Err(format!("regions {} and {} are no neighbours", source.id, target.id));
     }
     if membership::is_joint(source) || membership::is_joint(target) {
         return Err("a region is in a joint configuration".to_owned());
     }
-    let places = |region: &Region| {
-        let mut places: Vec<_> = region.peers.iter().map(|peer| (peer.store, peer.role)).collect();
-        places.sort_unstable();
-        places
-    };
-    if places(source) != places(target) {
+    if !source.lives_with(target) {
         return Err(format!("regions {} and {} do not live on the same stores", source.id, target.id));
     }
     Ok(())

@@ -23,8 +23,14 @@ use crate::{
         state::{ApplyState, INIT_INDEX, INIT_TERM, MergeState, Merges, RegionState, Sources, Stage, encode},
         turn::Wish,
     },
-    wire::peer::{PeerMessage, Say},
+    wire::{
+        peer::{PeerMessage, Say},
+        placement::Reason,
+    },
 };
+
+/// How often in a row the placement driver has to know nothing of a region before a peer of it without a range goes.
+const UNKNOWN_MAX: u64 = 3;
 
 /// What was read back of one peer.
 pub struct Found {
@@ -319,8 +325,16 @@ impl RaftLoop {
 
     /// What the placement driver knows of a region whose peer misses its leader.
     pub(super) fn on_known(&mut self, id: RegionId, known: Option<Region>) {
-        let peer = self.peers.get(&id).expect("the caller has just found it");
-        let Some(known) = known else { return };
+        let peer = self.peers.get_mut(&id).expect("the caller has just found it");
+        let Some(known) = known else {
+            // A living region is unknown for a moment only. What it once told this peer of itself is not to be had again.
+            peer.unknown += 1;
+            if !peer.region.is_initialized() && peer.unknown >= UNKNOWN_MAX {
+                self.destroy(id, "stale");
+            }
+            return;
+        };
+        peer.unknown = 0;
         let mine = if peer.region.is_initialized() { peer.region.epoch } else { peer.born };
         let newer = known.epoch.conf_ver > mine.conf_ver || (known.epoch != Epoch::default() && known.epoch == mine);
         if newer && known.peer(peer.me.id).is_none() {
@@ -342,9 +356,12 @@ impl RaftLoop {
         for (id, me) in missing {
             let (pd, mailbox) = (self.reach.pd.clone(), self.turn.mailbox.clone());
             self.turn.env.spawn("stale-check", async move {
-                if let Ok(located) = pd.region_by_id(id).await {
-                    mailbox.send(crate::store::mail::Mail::Known(id, me, Some(Box::new(located.region))));
-                }
+                let known = match pd.region_by_id(id).await {
+                    Ok(located) => Some(Box::new(located.region)),
+                    Err(error) if error.reason() == Some(Reason::RegionNotFound) => None,
+                    Err(_) => return,
+                };
+                mailbox.send(crate::store::mail::Mail::Known(id, me, known));
             });
         }
     }

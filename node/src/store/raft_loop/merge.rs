@@ -56,8 +56,9 @@ impl RaftLoop {
     /// A region is to merge into a neighbour, which has to be here.
     pub(super) fn ask_merge(&mut self, source: RegionId, me: PeerId, target: RegionId, answer: Answer) {
         let known = self.peers.get(&target).filter(|peer| peer.region.is_initialized() && peer.closing.is_none());
-        let Some(known) = known.map(|peer| peer.region.clone()) else {
-            return answer.refuse(Reason::Invalid, format!("region {target} is not on this store"));
+        let Some(known) = known.filter(|peer| peer.merging.is_none()).map(|peer| peer.region.clone()) else {
+            return answer
+                .refuse(Reason::Invalid, format!("region {target} is not on this store, or about to merge itself"));
         };
         match self.peers.get_mut(&source).filter(|peer| peer.me.id == me && peer.closing.is_none()) {
             Some(peer) => {

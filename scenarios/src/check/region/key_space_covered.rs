@@ -1,7 +1,8 @@
 //! The regions cover the key space, and no two of them overlap at one version.
 //!
 //! A version of a range belongs to one region: a split gives the parent and its children the next one, so regions that
-//! share a key never share a version. A merge gives its target a version above both. When the run is at rest or has converged, the newest ranges of all regions follow
+//! share a key never share a version. A merge gives its target a version above both, once and
+//! for all: it is the same on every peer, and is never undone. When the run is at rest or has converged, the newest ranges of all regions follow
 //! each other without a hole from the first key to the last. In between, a child that nobody has stated yet is no hole.
 //!
 //! Unsafe recovery cuts a region's history: when stores are given up, and when the recovery ends, only what
@@ -9,10 +10,7 @@
 //!
 //! Source: TiKV's `RegionEpoch`.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use node::{
@@ -43,7 +41,8 @@ pub const KEY_SPACE_COVERED: Entry = Entry {
 struct KeySpaceCovered {
     versions: BTreeMap<u64, BTreeMap<RegionId, Arc<Region>>>,
     newest: BTreeMap<RegionId, Arc<Region>>,
-    merged: BTreeSet<RegionId>,
+    /// By source: the target, the entry that took it in, and the last of its own entries.
+    merged: BTreeMap<RegionId, (RegionId, u64, u64)>,
     judged: u64,
 }
 
@@ -76,7 +75,7 @@ impl KeySpaceCovered {
     fn covered(&mut self) -> Judged {
         self.judged += 1;
         let mut regions: Vec<&Arc<Region>> =
-            self.newest.values().filter(|region| !self.merged.contains(&region.id)).collect();
+            self.newest.values().filter(|region| !self.merged.contains_key(&region.id)).collect();
         regions.sort_by(|a, b| a.start.cmp(&b.start));
         let mut covered = Bytes::new();
         for (position, region) in regions.iter().enumerate() {
@@ -102,9 +101,29 @@ impl KeySpaceCovered {
 impl Check for KeySpaceCovered {
     fn on(&mut self, event: &Event, known: &Known) -> Judged {
         match &event.body {
-            Body::Node(Fact::Region(region::Fact::MergeCommitted { source, .. })) => {
-                self.merged.insert(*source);
-                Ok(())
+            Body::Node(Fact::Region(region::Fact::MergeCommitted { region, source, index, commit, .. })) => {
+                self.judged += 1;
+                let first = *self.merged.entry(*source).or_insert((*region, *index, *commit));
+                if first == (*region, *index, *commit) {
+                    return Ok(());
+                }
+                let detail = format!(
+                    "region {source} merges into region {region} at {index} as of {commit}; elsewhere into region {} at {} as \
+                     of {}",
+                    first.0, first.1, first.2
+                );
+                Err(Violation::new("two-merges", detail))
+            }
+            Body::Node(Fact::Region(region::Fact::MergeRolledBack { region, index, .. })) => {
+                self.judged += 1;
+                match self.merged.get(region) {
+                    None => Ok(()),
+                    Some((target, ..)) => {
+                        let detail =
+                            format!("region {region} goes on alone at {index}; region {target} has taken it in");
+                        Err(Violation::new("merged-and-undone", detail))
+                    }
+                }
             }
             Body::Node(Fact::Region(region::Fact::StateRecovered { state, .. })) if state.as_str() == "tombstone" => {
                 Ok(())

@@ -1,7 +1,7 @@
 //! A peer that a region has removed never returns under its id.
 //!
 //! No later configuration of the region names it; and on the store where it was destroyed nothing creates it again in
-//! the same life of the process. (A crash may bring back a peer whose destruction was not durable yet: it is read back,
+//! the same life of the process; nor a peer whose region was merged away. (A crash may bring back a peer whose destruction was not durable yet: it is read back,
 //! not created.)
 //!
 //! Unsafe recovery cuts a region's history: a removal that its force leader does not know has not been.
@@ -69,6 +69,11 @@ impl Check for RemovedPeer {
             }
             Body::Node(Fact::Region(region::Fact::Changed { region, .. })) if !self.removed.is_empty() => {
                 self.judge(region)
+            }
+            Body::Node(Fact::Region(region::Fact::SourceDestroyed { peer, .. })) => {
+                self.judged += 1;
+                self.destroyed.insert((event.node, event.incarnation, *peer));
+                Ok(())
             }
             Body::Node(Fact::Raft(raft::Fact::PeerDestroyed { region, peer, .. })) => {
                 if self.removed.contains_key(&(*region, *peer)) {
