@@ -73,7 +73,8 @@ pub struct MergeState {
     /// Where the log may be dropped no further: every peer has what is before this entry.
     #[prost(uint64, tag = "2")]
     pub min_index: u64,
-    /// The index of the `PrepareMerge`.
+    /// The index of the `PrepareMerge`. For a tombstone: 0 when the peer went because it was told of a merge, not by one
+    /// that its target had taken part in here.
     #[prost(uint64, tag = "3")]
     pub commit: u64,
 }

@@ -100,6 +100,8 @@ pub enum Here {
     New,
     /// It was removed; this was its epoch.
     Removed(Epoch),
+    /// It was merged away itself, with all that it had taken in.
+    Merged,
     /// It never was here.
     Unknown,
 }
@@ -111,6 +113,7 @@ pub fn stand(expected: Epoch, here: Here) -> Stand {
         Here::Present { epoch, .. } if is_past(epoch, expected) => Stand::Past,
         Here::Present { epoch, leads: true, .. } if epoch == expected => Stand::Propose,
         Here::Present { .. } => Stand::Wait,
+        Here::Merged => Stand::Past,
         Here::Removed(epoch) if is_past(epoch, expected) => Stand::Past,
         Here::Removed(_) => Stand::Gone,
     }
@@ -368,6 +371,7 @@ mod tests {
             (present(at(6, 5), false, true), Stand::Wait),
             (Here::New, Stand::Wait),
             (Here::Unknown, Stand::Wait),
+            (Here::Merged, Stand::Past),
             (Here::Removed(at(5, 5)), Stand::Gone),
             (Here::Removed(at(4, 5)), Stand::Gone),
             (Here::Removed(at(6, 5)), Stand::Past),

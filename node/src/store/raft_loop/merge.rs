@@ -99,7 +99,12 @@ impl RaftLoop {
                 busy: peer.applying.is_some() || peer.has_snapshot_waiting() || peer.closing.is_some(),
             },
             Some(_) => Here::New,
-            None => self.tombs.get(&target).map_or(Here::Unknown, |tomb| Here::Removed(tomb.epoch)),
+            None => match self.tombs.get(&target) {
+                // It went with whomever it had taken in.
+                Some(Tomb { merged: Some(merged), .. }) if merged.commit > 0 => Here::Merged,
+                Some(tomb) => Here::Removed(tomb.epoch),
+                None => Here::Unknown,
+            },
         }
     }
 
@@ -194,7 +199,8 @@ impl RaftLoop {
             }
             let target = self.peers.get(&id).map(|peer| (*peer.region).clone()).unwrap_or_default();
             self.turn.log.log.clear(source.id, source_peer);
-            self.forget_source(&peer, target, "commit");
+            let commit = peer.merging.as_ref().map_or(peer.state.applied_index, |merging| merging.state.commit);
+            self.forget_source(&peer, MergeState { target, min_index: 0, commit }, "commit");
         }
         let peer = self.peers.get_mut(&id).expect("the caller has just found it");
         let (before, me) = (peer.region.clone(), peer.me.id);
@@ -211,7 +217,7 @@ impl RaftLoop {
     }
 
     /// The peer of a merged region is gone: from the maps, and from what apply and the collection of snapshots know.
-    fn forget_source(&mut self, peer: &Peer, target: Region, by: &'static str) {
+    fn forget_source(&mut self, peer: &Peer, merged: MergeState, by: &'static str) {
         let (id, me) = (peer.id(), peer.me.id);
         self.arriving.remove(&id);
         {
@@ -227,11 +233,10 @@ impl RaftLoop {
             self.turn.env.state(region::Fact::RegionRemoved { region: id, peer: me });
             self.remove_range(&peer.region);
         }
-        let fact = region::Fact::SourceDestroyed { region: id, peer: me, target: target.id, by: by.into() };
+        let fact = region::Fact::SourceDestroyed { region: id, peer: me, target: merged.target.id, by: by.into() };
         self.turn.env.state(fact);
         self.turn.env.state(raft::Fact::PeerDestroyed { region: id, peer: me, reason: "merged".into() });
-        let merged = Some(MergeState { target, min_index: 0, commit: 0 });
-        self.tombs.insert(id, Tomb { epoch: peer.region.epoch, merged });
+        self.tombs.insert(id, Tomb { epoch: peer.region.epoch, merged: Some(merged) });
         self.look(id);
     }
 
@@ -295,9 +300,10 @@ impl RaftLoop {
     fn bury_source(&mut self, source: RegionId, target: &Arc<Region>) {
         let Some(peer) = self.peers.remove(&source) else { return };
         let expected = peer.taken.as_ref().map(|taken| taken.target.clone()).unwrap_or_default();
-        let merge = MergeState { target: expected.clone(), min_index: 0, commit: 0 };
+        let commit = peer.merging.as_ref().map_or(peer.state.applied_index, |merging| merging.state.commit);
+        let merge = MergeState { target: expected, min_index: 0, commit };
         let begun = std::mem::take(&mut self.turn.log.engine);
-        self.put_state(key::region_state(source), &peer, Stage::Tombstone, Some(merge));
+        self.put_state(key::region_state(source), &peer, Stage::Tombstone, Some(merge.clone()));
         self.turn.log.engine.delete(Family::Raft, key::apply_state(source));
         self.turn.log.engine.delete(Family::Raft, key::merge_sources(source));
         self.turn.log.engine.delete(Family::Raft, key::snapshot_raft_state(source));
@@ -313,7 +319,7 @@ impl RaftLoop {
         for (start, end) in lost(&peer.region, target) {
             self.clean(source, start, end);
         }
-        self.forget_source(&peer, expected, "snapshot");
+        self.forget_source(&peer, merge, "snapshot");
     }
 
     /// A peer without a leader learns that its region was merged away.

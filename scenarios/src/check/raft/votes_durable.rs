@@ -39,10 +39,14 @@ struct VotesDurable {
 
 #[derive(Default)]
 struct Peer {
-    written: Option<Written>,
+    /// What was written in the newest terms: a slow disk takes several at once, and their votes go out afterwards.
+    written: Vec<Written>,
     /// The newest vote that was sent: term and candidate.
     sent: (u64, PeerId),
 }
+
+/// How many terms are remembered.
+const REMEMBERED: usize = 8;
 
 struct Written {
     incarnation: u32,
@@ -58,15 +62,21 @@ impl Check for VotesDurable {
             Body::Node(Fact::RaftLog(raftlog::Fact::HardStateWritten { peer, term, vote, file, end, .. })) => {
                 let state = self.peers.entry((event.node, *peer)).or_default();
                 let (term, vote, end) = (*term, *vote, *end);
-                state.written = Some(Written { incarnation: event.incarnation, term, vote, file: file.clone(), end });
+                let incarnation = event.incarnation;
+                state.written.retain(|written| written.incarnation == incarnation && written.term != term);
+                state.written.push(Written { incarnation, term, vote, file: file.clone(), end });
+                if state.written.len() > REMEMBERED {
+                    state.written.remove(0);
+                }
                 Ok(())
             }
             Body::Node(Fact::Raft(raft::Fact::VoteSent { region, peer, term, to })) => {
                 self.votes += 1;
                 let state = self.peers.entry((event.node, *peer)).or_default();
                 state.sent = state.sent.max((*term, *to));
-                let written = state.written.as_ref().filter(|written| written.incarnation == event.incarnation);
-                let Some(written) = written else { return Ok(()) };
+                let newest = state.written.last().filter(|written| written.incarnation == event.incarnation);
+                let Some(newest) = newest else { return Ok(()) };
+                let written = state.written.iter().find(|written| written.term == *term).unwrap_or(newest);
                 if (written.term, written.vote) != (*term, *to) {
                     let detail = format!(
                         "peer {peer} of region {region} votes for {to} in term {term}; written is a vote for {} in term {}",
