@@ -156,6 +156,8 @@ impl RaftLoop {
                 peer.catch_up(&mut self.turn, commit, entries);
                 self.busy.push_back(source);
             }
+            // The snapshot with which the source goes takes the target with it, too.
+            None if self.peers.get(&target).is_none_or(|peer| peer.closing.is_some()) => {}
             None => {
                 let cause = format!("region {target} is to take in region {source}, which is not here");
                 crate::store::fail(&self.turn.env, self.turn.store, &cause);
@@ -341,6 +343,10 @@ impl RaftLoop {
     /// Tells a peer whose region was merged away here.
     pub(super) fn tell_merged(&mut self, message: &PeerMessage) {
         let Some(Tomb { merged: Some(merged), .. }) = self.tombs.get(&message.region) else { return };
+        // Two that are gone have nothing to tell each other.
+        if matches!(message.say, Some(Say::Merged(_))) {
+            return;
+        }
         let say = Some(Say::Merged(Merged { target: merged.target.clone() }));
         let (region, from, to) = (message.region, message.to, message.from);
         let (start, end) = Default::default();
