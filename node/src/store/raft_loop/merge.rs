@@ -151,13 +151,15 @@ impl RaftLoop {
     pub(super) fn on_catch_up(&mut self, source: RegionId, target: RegionId, commit: u64, entries: &[bytes::Bytes]) {
         let read = |bytes: &bytes::Bytes| Entry::parse_from_carllerche_bytes(bytes).ok();
         let entries: Vec<Entry> = entries.iter().filter_map(read).collect();
+        if self.peers.get(&target).is_none_or(|peer| peer.closing.is_some()) {
+            // The snapshot with which the source goes takes the target with it, too.
+            return;
+        }
         match self.peers.get_mut(&source).filter(|peer| peer.closing.is_none()) {
             Some(peer) => {
                 peer.catch_up(&mut self.turn, commit, entries);
                 self.busy.push_back(source);
             }
-            // The snapshot with which the source goes takes the target with it, too.
-            None if self.peers.get(&target).is_none_or(|peer| peer.closing.is_some()) => {}
             None => {
                 let cause = format!("region {target} is to take in region {source}, which is not here");
                 crate::store::fail(&self.turn.env, self.turn.store, &cause);
