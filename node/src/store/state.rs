@@ -255,3 +255,22 @@ pub fn decode_sources(stored: &Bytes) -> Result<Sources, prost::DecodeError> {
 pub fn decode_ident(stored: &Bytes) -> Result<StoreIdent, prost::DecodeError> {
     StoreIdent::decode(stored.clone())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn old_merges_are_forgotten_and_known_to_be() {
+        let mut sources = Sources::default();
+        let mut its = Sources::default();
+        its.take_in(7, &Sources::default(), 3);
+        sources.take_in(8, &its, 5);
+        assert!(sources.names(7) && sources.names(8) && !sources.names(9) && sources.reaches(0));
+        for more in 0..SOURCES_MAX as u64 {
+            sources.take_in(100 + more, &Sources::default(), 10 + more);
+        }
+        assert!(!sources.names(7) && !sources.names(8) && sources.names(100));
+        assert!(!sources.reaches(4) && sources.reaches(5));
+    }
+}

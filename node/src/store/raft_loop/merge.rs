@@ -75,7 +75,7 @@ impl RaftLoop {
         let Some(merging) = &peer.merging else { return };
         let (state, reading) = (merging.state.clone(), merging.reading);
         let expected = state.target.epoch;
-        match merge::stand(expected, self.here(state.target.id)) {
+        match merge::stand(expected, self.here(state.target.id, expected)) {
             Stand::Wait => {}
             Stand::Propose => {
                 let ready = self.peers.get(&state.target.id).is_some_and(|target| target.may_take_in(expected));
@@ -91,8 +91,10 @@ impl RaftLoop {
         }
     }
 
-    fn here(&self, target: RegionId) -> Here {
+    fn here(&self, target: RegionId, expected: Epoch) -> Here {
         match self.peers.get(&target) {
+            // So many merges ago that nobody knows whom it took in first.
+            Some(peer) if peer.region.is_initialized() && !peer.sources.reaches(expected.version) => Here::Unknown,
             Some(peer) if peer.region.is_initialized() => Here::Present {
                 epoch: peer.region.epoch,
                 leads: peer.is_leader(),
