@@ -21,9 +21,9 @@ use crate::{
     store::fact::lifecycle::Fact,
     wire::{
         placement::{
-            Answer, Ask, AskSplit, Bootstrap, ChildIds, Count, Id, Key, Located, MergeRegions, Next, Nothing, Progress, Reason,
-            Refusal, RegionHeartbeat, Regions, RemoveStore, Request, Response, Rule, SafePoint, Store, StoreHeartbeat,
-            TiflashReplica,
+            Answer, Ask, AskSplit, Bootstrap, ChildIds, Count, Id, Key, Located, MergeRegions, Next, Nothing, Progress,
+            Reason, Refusal, RegionHeartbeat, Regions, RemoveStore, Request, Response, Rule, SafePoint, Store,
+            StoreHeartbeat, TiflashReplica,
         },
         recovery::{self, Heard, RemoveFailedStores},
     },

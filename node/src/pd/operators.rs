@@ -144,8 +144,9 @@ impl Operators {
         steps.push(Stage::Merge(Arc::clone(&target.region)));
         let (region, store) = (source.region.id, source.leader.map_or(0, |leader| leader.store));
         let kind = "merge";
-        self.0.insert(region, Operator { kind, origin: source.region.epoch, steps, begun: now });
-        let passive = Operator { kind, origin: target.region.epoch, steps: vec![Stage::TakeIn], begun: now };
+        self.0.insert(region, Operator { kind, origin: source.region.epoch, steps, begun: now, removes: false });
+        let passive =
+            Operator { kind, origin: target.region.epoch, steps: vec![Stage::TakeIn], begun: now, removes: false };
         self.0.insert(target.region.id, passive);
         Some(Fact::OperatorCreated { region, kind: kind.into(), store })
     }
