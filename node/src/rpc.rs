@@ -32,8 +32,8 @@ pub const SNAPSHOT: u32 = 3;
 /// Raft messages between stores: one way, on lossy connections.
 pub const RAFT: u32 = 4;
 
-/// What stands before the body of a one-way frame is at most so long.
-const HEAD_BYTES_MAX: usize = 24;
+/// What stands before the body of a frame is at most so long.
+const HEAD_BYTES_MAX: usize = 32;
 
 /// An answer's service when there is no such service: nothing was done. The body says why.
 const REFUSED: u32 = u32::MAX;
@@ -42,15 +42,13 @@ const ABANDONED: u32 = u32::MAX - 1;
 
 /// A frame that expects no answer.
 pub fn one_way(service: u32, body: Bytes) -> Bytes {
-    frame(0, service, body)
+    frame(0, service, &body)
 }
 
 /// The same, of a body of so many bytes that is written into its frame at once.
 pub fn one_way_of(service: u32, len: usize, write: impl FnOnce(&mut Vec<u8>)) -> Bytes {
     let mut out = Vec::with_capacity(len + HEAD_BYTES_MAX);
-    encoding::uint32::encode(2, &service, &mut out);
-    encoding::encode_key(3, WireType::LengthDelimited, &mut out);
-    encoding::encode_varint(len as u64, &mut out);
+    put_body(service, len, &mut out);
     let head = out.len();
     write(&mut out);
     debug_assert_eq!(out.len(), head + len, "the body has the length that its head says");
@@ -62,8 +60,21 @@ pub fn parse(frame: Bytes) -> Option<Envelope> {
     Envelope::decode(frame).ok()
 }
 
-fn frame(id: u64, service: u32, body: Bytes) -> Bytes {
-    Envelope { id, service, body }.encode_to_vec().into()
+/// An [`Envelope`], written without a copy of its body on the way.
+fn frame(id: u64, service: u32, body: &Bytes) -> Bytes {
+    let mut out = Vec::with_capacity(body.len() + HEAD_BYTES_MAX);
+    if id != 0 {
+        encoding::uint64::encode(1, &id, &mut out);
+    }
+    put_body(service, body.len(), &mut out);
+    out.extend_from_slice(body);
+    out.into()
+}
+
+fn put_body(service: u32, len: usize, out: &mut Vec<u8>) {
+    encoding::uint32::encode(2, &service, out);
+    encoding::encode_key(3, WireType::LengthDelimited, out);
+    encoding::encode_varint(len as u64, out);
 }
 
 /// What a handler does with a connection that it took over; stopped when the connection's server is.

@@ -99,7 +99,7 @@ impl Caller {
         }
         let (answer, answered) = oneshot::channel();
         let id = shared.register(answer, limit)?;
-        if let Err(error) = sender.send(frame(id, service, body)) {
+        if let Err(error) = sender.send(frame(id, service, &body)) {
             shared.finish(id, Err(CallError::Refused(error.to_string())));
         }
         answered.await.unwrap_or_else(|_| Err(CallError::Broken("this side closed the connection".into())))

@@ -53,7 +53,7 @@ impl Reply {
     fn put(&mut self, service: u32, body: Bytes) {
         if let Some(to) = self.to.take() {
             // A broken connection has told the other side already.
-            let _ = to.send(frame(self.id, service, body));
+            let _ = to.send(frame(self.id, service, &body));
         }
     }
 }
