@@ -54,6 +54,18 @@ failpoints::defects! {
         /// Collection looks at the snapshots of the region, and not at those of what it was split from.
         TIKV_17282: "tikv-17282" from "tikv#17282"
             = "cache collection removes versions that a live snapshot needs";
+        /// Nothing of a peer that has no range yet is written: neither that it exists nor how it voted.
+        TIKV_9579: "tikv-9579" from "tikv#9579"
+            = "the hard state of an uninitialized peer is not saved: its vote is lost on restart";
+        /// A leader that applies its own removal goes at once.
+        TIKV_10595: "tikv-10595" from "tikv#10595"
+            = "in a two-replica region the leader removes itself before telling the other";
+        /// The embargo on votes is counted in election timeouts, which never end while a cluster is being restored.
+        TIKV_15296: "tikv-15296" from "tikv#15296"
+            = "the vote embargo after a restart drops every vote while a snapshot is restored";
+        /// The lease is taken as the settings have it.
+        TIKV_9728: "tikv-9728" from "tikv#9728"
+            = "the lease may be as long as the election timeout";
         /// The acknowledgement overtakes the sync.
         TIKV_994: "tikv-994" from "tikv#994"
             = "an append is acknowledged before it is durable";

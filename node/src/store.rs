@@ -32,7 +32,7 @@ pub mod unsafe_recovery;
 use std::{io, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use failpoints::point;
+use failpoints::{defect, point};
 use parking_lot::Mutex;
 use prost::Message as _;
 use tokio::sync::mpsc;
@@ -54,6 +54,7 @@ use self::{
 };
 use crate::{
     cache::{AskForLoad, Cache},
+    defects,
     engine::{self, Engine, Family, WriteBatch},
     env::{Connection, Env},
     fact::Text,
@@ -71,6 +72,9 @@ use crate::{
 
 /// How long a store waits before it asks a placement driver again that did not answer.
 const PD_PAUSE: Duration = Duration::from_millis(500);
+
+/// An election timeout that never ends: while stores are being restored, whoever restores them says who stands for election.
+const TICKS_WHILE_RESTORING: usize = 1 << 20;
 
 /// Why a store did not start.
 #[derive(Debug, thiserror::Error)]
@@ -162,9 +166,17 @@ impl Store {
         result
     }
 
-    async fn open(env: Env, options: Options) -> Result<Store, Error> {
+    async fn open(env: Env, mut options: Options) -> Result<Store, Error> {
         options.check().map_err(Error::Options)?;
         let release = Release::parse(&options.release).map_err(|error| Error::Options(error.to_string()))?;
+        let (wanted, safe) = (options.raft_store_max_leader_lease, options.safe_lease());
+        // The defect takes it as it is.
+        if wanted > safe && !defect!(env.points, defects::TIKV_9728) {
+            options.raft_store_max_leader_lease = safe;
+        }
+        if options.restoring {
+            options.raft_election_timeout_ticks = TICKS_WHILE_RESTORING;
+        }
         let options = Arc::new(options);
         let pd = pd::Client::at(&env, &options.pd, pd::ClientOptions::default());
         admitted(&env, &pd, &options).await?;
@@ -179,6 +191,13 @@ impl Store {
         let ident = identify(&env, &engine, &pd).await?;
         let store = ident.store;
         env.state(Fact::Identified { store });
+        if wanted > safe {
+            let ns = |lease: Duration| lease.as_nanos() as u64;
+            env.state(Fact::LeaseTooLong { store, wanted_ns: ns(wanted), safe_ns: ns(safe) });
+        }
+        if options.restoring {
+            env.state(Fact::Restoring { store });
+        }
         let found = bootstrap(&env, &engine, &pd, &options, ident).await?;
 
         let (mailbox, mail) = Mailbox::new();

@@ -64,6 +64,8 @@ pub struct Member {
     wipes: Mutex<u64>,
     /// Failpoints that outlive an incarnation: site to action.
     points: Mutex<BTreeMap<String, String>>,
+    /// Whether it starts as one that is being restored.
+    restoring: Mutex<bool>,
     live: Mutex<Option<Live>>,
 }
 
@@ -100,6 +102,7 @@ impl Cluster {
                     exporting: Mutex::new(None),
                     wipes: Mutex::new(0),
                     points: Mutex::default(),
+                    restoring: Mutex::new(false),
                     live: Mutex::default(),
                 };
                 (name, Arc::new(member))
@@ -134,6 +137,12 @@ impl Cluster {
         self.member(name).process.id()
     }
 
+    /// The names of the stores that run, columnar ones included.
+    pub fn running_stores(&self) -> Vec<String> {
+        let stores = self.plan.cluster.nodes().into_iter().filter(|name| name != Shape::PD);
+        stores.filter(|name| self.member(name).process.is_running()).collect()
+    }
+
     /// The names of the placement driver and of all stores that are neither spare nor lost.
     pub fn initial(&self) -> Vec<String> {
         let Shape { stores, tiflash, .. } = self.plan.cluster;
@@ -143,7 +152,7 @@ impl Cluster {
         all.filter(|name| !*self.member(name).lost.lock()).collect()
     }
 
-    /// How many stores with voters are not lost.
+    /// How many stores with voters are not lost; spare ones count once they run.
     pub fn living_stores(&self) -> u64 {
         let stores = self.members.iter().filter(|(name, _)| name.starts_with("store-"));
         let initial = self.initial();
@@ -323,6 +332,11 @@ impl Member {
         }
     }
 
+    /// Whether its next starts are those of a store that is being restored.
+    pub fn set_restoring(&self, restoring: bool) {
+        *self.restoring.lock() = restoring;
+    }
+
     fn begin(&self, handle: &Handle, witness: &Arc<Witness>, plan: &Plan) -> Env {
         let defects: Vec<String> = plan.defects.iter().chain(&plan.plant).cloned().collect();
         let env = room::env(handle, witness, &self.stats, &defects);
@@ -359,7 +373,8 @@ impl Member {
     async fn run_store(&self, name: &str, handle: &Handle, env: Env, plan: &Plan) -> Result<(), String> {
         let wipes = *self.wipes.lock();
         let release = self.release.lock().clone();
-        let options = options::store(plan, name, wipes, &release);
+        let mut options = options::store(plan, name, wipes, &release);
+        options.restoring = *self.restoring.lock();
         let exporting = self.exporting.lock().clone();
         if let Some(from) = exporting {
             let options = options::store(plan, name, wipes, &from);

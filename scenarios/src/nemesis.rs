@@ -8,6 +8,7 @@
 
 mod fault;
 mod operator;
+mod restore;
 
 use std::{
     collections::BTreeMap,
@@ -185,6 +186,17 @@ impl Nemesis {
                 self.later(*down, move |nemesis| {
                     if !nemesis.cluster.member(&name).process.is_running() && !nemesis.state.lock().over {
                         nemesis.cluster.start(&name, None);
+                    }
+                });
+                (Vec::new(), None)
+            }
+            Action::Restore {} => {
+                self.state.lock().outstanding += 1;
+                let (me, cluster) = (self.me.clone(), self.cluster.clone());
+                self.cluster.room().spawn(async move {
+                    restore::restore(&cluster).await;
+                    if let Some(nemesis) = me.upgrade() {
+                        nemesis.state.lock().outstanding -= 1;
                     }
                 });
                 (Vec::new(), None)

@@ -192,6 +192,19 @@ impl Rest {
         self.processes.get(usize::from(node))?.store
     }
 
+    /// Whether regions that are led cover the key space.
+    pub fn is_led(&self) -> bool {
+        let regions = self.regions();
+        let mut from: Option<&[u8]> = Some(&[]);
+        for region in &regions {
+            if from != Some(&region.start[..]) || self.leading(region.id).is_none() {
+                return false;
+            }
+            from = (!region.end.is_empty()).then_some(&region.end[..]);
+        }
+        from.is_none()
+    }
+
     /// What is missing for rest, each as `what: detail`; `voters` is how many each region wants, if that can be had.
     pub fn missing(&self, voters: Option<u64>) -> Vec<String> {
         let regions = self.regions();

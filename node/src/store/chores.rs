@@ -10,7 +10,7 @@ use std::sync::{
 use bytes::Bytes;
 
 use super::{
-    mail::{Mail, Mailbox},
+    mail::{Mail, Mailbox, Round},
     raft_loop::View,
     snapshot::{self, Manager},
 };
@@ -53,6 +53,11 @@ impl Chores {
     /// Whether the store has learned that it was removed from its cluster: nobody has to start it again.
     pub fn is_retired(&self) -> bool {
         self.retired.load(Ordering::Relaxed)
+    }
+
+    /// Has every peer without a leader stand for election: what stores that are being restored wait for.
+    pub fn campaign(&self) {
+        self.mailbox.send(Mail::Round(Round::Campaign));
     }
 
     /// Lets [`Store::run`](super::Store::run) return.

@@ -147,6 +147,8 @@ pub enum Round {
     RegionHeartbeat,
     /// Consider region sizes.
     SplitCheck,
+    /// Stand for election wherever there is no leader.
+    Campaign,
 }
 
 /// A ready that is durable.

@@ -1,7 +1,7 @@
 //! A store's settings, named as upstream names them, with defaults for a small cluster in simulated time.
 //!
 //! Upstream ticks once a second and elects after ten; here a tick is 100 ms, so that a simulated minute holds many
-//! elections. All that a lease's safety rests on is checked by [`Options::check`] before a store starts.
+//! elections. A lease that is longer than is safe ([`Options::safe_lease`]) is cut to that before a store starts.
 
 use std::time::Duration;
 
@@ -89,6 +89,10 @@ pub struct Options {
     /// How long a resolved address is believed.
     pub store_address_lifetime: Duration,
 
+    /// The disk was restored from a snapshot of its volume, and so were those of all other stores, at one time: until it is
+    /// told, no peer of this store stands for election.
+    pub restoring: bool,
+
     /// Whether the content of a split's children is hashed.
     pub hash_on_split: bool,
     /// Whether content is hashed after a restart; one region a restart, another one each time.
@@ -135,6 +139,7 @@ impl Default for Options {
             raft_client_backoff: Duration::from_millis(100),
             raft_client_max_backoff: Duration::from_secs(5),
             store_address_lifetime: Duration::from_secs(60),
+            restoring: false,
             hash_on_split: true,
             hash_on_restart: true,
         }
@@ -171,19 +176,19 @@ impl Options {
         if self.raft_base_tick.is_zero() {
             return Err("raft_base_tick has to be above 0".to_owned());
         }
-        // lease * (1 + d) <= timeout * (1 - d): the leader's clock slow and the follower's fast, each by d.
-        let (lease, timeout) = (self.raft_store_max_leader_lease.as_nanos(), self.election_timeout_min().as_nanos());
-        let drift = u128::from(self.clock_drift_ppm_max);
-        if drift >= 1_000_000 || lease * (1_000_000 + drift) > timeout * (1_000_000 - drift) {
-            return Err(format!(
-                "raft_store_max_leader_lease ({:?}) is too long: with clocks that drift by {} ppm, a follower may vote \
-                 {:?} after it heard its leader",
-                self.raft_store_max_leader_lease,
-                self.clock_drift_ppm_max,
-                self.election_timeout_min()
-            ));
+        if self.clock_drift_ppm_max >= 1_000_000 {
+            return Err(format!("no lease is safe with clocks that drift by {} ppm", self.clock_drift_ppm_max));
         }
         Ok(())
+    }
+
+    /// The longest lease that is safe: a leader's clock may be slow, and a follower's fast, each by the drift that is
+    /// allowed for, and the follower votes for somebody else an election timeout after it heard its leader.
+    pub fn safe_lease(&self) -> Duration {
+        // lease * (1 + d) <= timeout * (1 - d)
+        let (timeout, drift) = (self.election_timeout_min().as_nanos(), u128::from(self.clock_drift_ppm_max));
+        let lease = timeout * 1_000_000_u128.saturating_sub(drift) / (1_000_000 + drift);
+        Duration::from_nanos(u64::try_from(lease).unwrap_or(u64::MAX))
     }
 }
 
@@ -192,14 +197,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn leases_shorter_than_the_drifting_election_timeout_pass() {
+    fn leases_shorter_than_the_drifting_election_timeout_are_safe() {
         let at = |lease_ms, drift| {
-            let options = Options {
-                raft_store_max_leader_lease: Duration::from_millis(lease_ms),
-                clock_drift_ppm_max: drift,
-                ..Options::default()
-            };
-            options.check().is_ok()
+            let options = Options { clock_drift_ppm_max: drift, ..Options::default() };
+            Duration::from_millis(lease_ms) <= options.safe_lease()
         };
         // The shortest election timeout is 900 ms.
         for (lease_ms, drift, sound) in [

@@ -469,6 +469,15 @@ impl RaftLoop {
                 }
             }
             Round::StaleCheck => self.stale_check(),
+            Round::Campaign => {
+                for (&id, peer) in &mut self.peers {
+                    let stands = peer.region.is_initialized() && peer.leader_id() == 0 && !peer.is_leaving();
+                    if stands && peer.closing.is_none() {
+                        peer.campaign();
+                        enqueue(&mut self.busy, id, peer);
+                    }
+                }
+            }
         }
     }
 

@@ -2,8 +2,8 @@
 //!
 //! A replica that applies a split late meets peers of the child that others have already spoken to; a leader that is
 //! new, or believes to be one still, meets readers. A replica that lags behind a merge gets a snapshot of the target, and
-//! still has the source; a peer that was removed before it got anything leaves hardly a trace. Seven upstream issues lie
-//! there.
+//! still has the source; a peer that was removed before it got anything leaves hardly a trace. Votes are lost or withheld, a
+//! leader removes itself, a lease is too long. Eleven upstream issues lie there.
 //!
 //! A seed without a history mixes splits, merges, moves, membership changes and faults freely.
 
@@ -65,6 +65,30 @@ pub const CONCURRENT_SPLIT: Scenario = Scenario {
             check: "removed-peer-never-returns",
             trigger: &["removed-peer-asked-after-a-newcomer-went"],
         },
+        History {
+            name: "tikv-9579",
+            doc: "A replica that has got nothing yet votes, restarts, and is asked for its vote again in that term.",
+            check: "election-safety",
+            trigger: &["newcomer-asked-again-in-its-term"],
+        },
+        History {
+            name: "tikv-10595",
+            doc: "Of two replicas the one that is to be removed comes to lead, and applies its removal while the other hears nothing.",
+            check: "converges",
+            trigger: &["leader-removed-with-one-voter-left"],
+        },
+        History {
+            name: "tikv-15296",
+            doc: "The cluster is restored from snapshots of its volumes, and votes are asked for right after the restart.",
+            check: "converges",
+            trigger: &["restoring-store-asked-to-vote"],
+        },
+        History {
+            name: "tikv-9728",
+            doc: "The lease is set as long as the election timeout; the leader's clock is slow and it is cut off.",
+            check: "one-lease",
+            trigger: &["elected-within-a-lease-too-long"],
+        },
     ],
     generate,
 };
@@ -80,6 +104,10 @@ fn generate(seed: u64, options: &GenerateOptions) -> Plan {
         Some("tikv-994") => slow_syncs(&mut draft, &mut stream),
         Some("tikv-7002") => snapshot_over_sources(&mut draft, &mut stream),
         Some("tikv-10533") => nameless_tombstone(&mut draft, &mut stream),
+        Some("tikv-9579") => forgotten_vote(&mut draft, &mut stream),
+        Some("tikv-10595") => leader_removed(&mut draft, &mut stream),
+        Some("tikv-15296") => restored(&mut draft, &mut stream),
+        Some("tikv-9728") => long_lease(&mut draft, &mut stream),
         _ => return free(draft, stream),
     }
     draft.company();
@@ -304,6 +332,108 @@ fn nameless_tombstone(draft: &mut Draft, stream: &mut Stream) {
     let lasting = Some(Nanos::secs(5));
     let came = draft.on(wait, Action::Partition { sides, symmetric: true, lasting });
     draft.after(came, Nanos::millis(stream.range(50..=200)), Action::RemovePeer { key, store: place });
+}
+
+/// Two replicas and a newcomer, who helps one after the other to lead in one term.
+fn forgotten_vote(draft: &mut Draft, stream: &mut Stream) {
+    let cluster = &mut draft.plan.cluster;
+    (cluster.stores, cluster.spare, cluster.regions) = (2, 1, 1);
+    draft.plan.workload.lasting = Nanos::secs(14);
+    draft.plan.knobs.set(knobs::RAFT_HIBERNATE, false);
+    let first = stream.range(1..=2);
+    let (one, other, newcomer) = (Draft::store(first), Draft::store(3 - first), Draft::store(3));
+    draft.at(Nanos::millis(100), Action::TransferLeader { key: key_in(0), to: one.clone() });
+    for node in [&one, &other] {
+        draft.at(Nanos::millis(600), point(node, "snapshot-before-send", "return"));
+    }
+    let start = draft.at(Nanos::millis(700), Action::Restart { node: newcomer.clone(), release: None, prepared: true });
+    let of = |fact: &str, node: &Node, after: u64| On { node: Some(node.clone()), after: Some(after), ..on(fact) };
+    let add = Action::AddPeer { key: key_in(0), store: newcomer.clone(), learner: false };
+    let added = draft.on(of("store-started", &newcomer, start), add);
+    let created = draft.on(of("peer-created", &newcomer, added), Action::Note {});
+    // The other one has applied that there are three of them, and hears no more.
+    let apart = Nanos::millis(stream.range(400..=600));
+    draft.after(created, apart, Action::Isolate { node: other, lasting: None });
+    let down = Nanos::millis(stream.range(5..=100));
+    let again = Action::Bounce { node: one.clone(), keep: Keep::Seeded, down };
+    let again = draft.after(created, Nanos(apart.0 + 50_000_000), again);
+    let elected = of("elected", &one, again);
+    draft.on(elected.clone(), Action::Heal {});
+    draft.on(elected.clone(), Action::Isolate { node: one, lasting: Some(Nanos::secs(7)) });
+    let down = Nanos::millis(stream.range(5..=100));
+    draft.on(elected, Action::Bounce { node: newcomer, keep: Keep::Seeded, down });
+}
+
+/// Two replicas; leadership goes to the one whose removal is under way.
+fn leader_removed(draft: &mut Draft, stream: &mut Stream) {
+    draft.plan.cluster.stores = 2;
+    draft.plan.cluster.regions = 1;
+    draft.plan.knobs.set(knobs::PD_REPLICAS, 2);
+    draft.plan.knobs.set(knobs::RAFT_HIBERNATE, false);
+    draft.plan.workload.lasting = Nanos::secs(12);
+    let first = stream.range(1..=2);
+    let (stays, goes) = (Draft::store(first), Draft::store(3 - first));
+    let end = |node: &Node| End::new(node.as_str());
+    let cut = |lasting| Action::Partition {
+        sides: Sides(vec![vec![end(&goes)], vec![end(&stays)]]),
+        symmetric: false,
+        lasting,
+    };
+    draft.at(Nanos::millis(100), Action::TransferLeader { key: key_in(0), to: stays.clone() });
+    let at = stream.range(900..=1_500);
+    draft.at(Nanos::millis(at), cut(None));
+    // Its removal is in the log of both, and nobody knows that.
+    let remove = Action::RemovePeer { key: key_in(0), store: goes.clone() };
+    let remove = draft.at(Nanos::millis(at + stream.range(10..=60)), remove);
+    // The leader gives up. While it stands still, the other one asks for its vote.
+    let fields = [("role".to_owned(), FactValue::Text("follower".to_owned()))].into();
+    let gives_up = On { node: Some(stays.clone()), fields, after: Some(remove), ..on("role-changed") };
+    let healed = draft.on(gives_up.clone(), Action::Heal {});
+    let pause = Nanos(draft.plan.knobs.get(knobs::RAFT_TICK).0 * 26);
+    draft.on(gives_up, Action::Pause { node: stays.clone(), lasting: Some(pause) });
+    let elected = draft.on(On { node: Some(goes.clone()), after: Some(healed), ..on("elected") }, Action::Note {});
+    let committed = On { node: Some(goes.clone()), after: Some(elected), ..on("committed") };
+    draft.on(committed, cut(Some(Nanos::millis(stream.range(1_500..=2_500)))));
+}
+
+/// A restore in the middle of the work.
+fn restored(draft: &mut Draft, stream: &mut Stream) {
+    draft.plan.cluster.stores = 3;
+    draft.at(Nanos::millis(stream.range(1_000..=4_000)), Action::Restore {});
+}
+
+/// Writers keep the lease of a leader with a slow clock up until it is cut off, again and again.
+fn long_lease(draft: &mut Draft, stream: &mut Stream) {
+    draft.plan.cluster.stores = 3;
+    draft.plan.cluster.regions = 4;
+    let tick = Nanos::millis(50);
+    draft.plan.knobs.set(knobs::RAFT_HIBERNATE, false);
+    draft.plan.knobs.set(knobs::RAFT_TICK, tick);
+    draft.plan.knobs.set(knobs::RAFT_LEASE, Nanos(tick.0 * draft.plan.knobs.get(knobs::RAFT_ELECTION_TICKS)));
+    draft.plan.knobs.set(knobs::NET_DELAY, Between::new(Nanos::micros(100), Nanos::millis(1)));
+    let rounds = 6;
+    let workload = &mut draft.plan.workload;
+    (workload.clients, workload.rate, workload.keys) = (8, 400, 64);
+    workload.mix = Mix { read: 10, read_index: 5, follower_read: 5, put: 80, cas: 0, delete: 0, scan: 0, batch: 0 };
+    workload.lasting = Nanos::secs(2 * rounds + 1);
+    for number in 1..=3 {
+        // All of them within the bound up to which leases are safe.
+        let drift = stream.range(30_000..=45_000) as i64;
+        let drift_ppm = if number == 1 { -drift } else { drift };
+        let wall_step = crate::plan::SignedNanos(0);
+        draft.at(Nanos::millis(50), Action::Clock { node: Draft::store(number), drift_ppm, wall_step });
+    }
+    let end = |number| End::new(Draft::store(number).as_str());
+    for round in 0..rounds {
+        let start = 2_000 * round + 100;
+        for part in 0..4 {
+            let key = key_in(draft.plan.workload.keys * part / 4 + 1);
+            draft.at(Nanos::millis(start), Action::TransferLeader { key, to: Draft::store(1) });
+        }
+        let sides = Sides(vec![vec![end(1)], vec![end(2), end(3)]]);
+        let (cut, lasting) = (start + stream.range(800..=950), Some(Nanos::millis(750)));
+        draft.at(Nanos::millis(cut), Action::Partition { sides, symmetric: true, lasting });
+    }
 }
 
 /// No history on purpose: splits, moves and changes, with faults of all kinds.

@@ -151,6 +151,9 @@ actions! {
         keep "keep": Keep = Keep::Seeded,
     }
 
+    /// All stores crash at once and come back as from snapshots of their volumes: told to elect, then started as usual.
+    Restore "restore", r#"{ at = "3s", do = "restore" }"# {}
+
     /// A crash, and a start after a while.
     Bounce "bounce", r#"{ at = "1s", do = "bounce", node = "store-2", down = "500ms" }"# {
         /// Which process.

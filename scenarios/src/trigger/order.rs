@@ -3,6 +3,7 @@
 //! One row of the table each. An order is a small machine over events; it keeps no more than it needs to see the next.
 
 mod cache;
+mod elections;
 mod recovery;
 mod release;
 
@@ -140,6 +141,26 @@ pub const ORDERS: &[OrderEntry] = &[
         name: "force-leader-refused-beside-another",
         doc: "A peer did not become a force leader while another one on another store led without a majority.",
         make: || Box::new(recovery::RefusedBesideAnother::default()),
+    },
+    OrderEntry {
+        name: "newcomer-asked-again-in-its-term",
+        doc: "A peer without a range had voted, its store restarted, and another candidate asked for its vote in that term.",
+        make: || Box::new(elections::AskedAgain::default()),
+    },
+    OrderEntry {
+        name: "leader-removed-with-one-voter-left",
+        doc: "A leader applied its own removal from a region that has one voter left.",
+        make: || Box::new(elections::LeaderRemoved::default()),
+    },
+    OrderEntry {
+        name: "restoring-store-asked-to-vote",
+        doc: "A store that was being restored was asked for its vote.",
+        make: || Box::new(elections::AskedWhileRestoring::default()),
+    },
+    OrderEntry {
+        name: "elected-within-a-lease-too-long",
+        doc: "A leader was elected while the one before it would have held a lease of the length that the settings want.",
+        make: || Box::new(elections::ElectedWithinLease::default()),
     },
 ];
 

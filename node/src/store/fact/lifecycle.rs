@@ -5,6 +5,10 @@ use crate::{fact::Text, region::StoreId};
 crate::facts! { room "store" wraps Store;
     /// The store serves.
     Started "store-started" { store: StoreId, release: Text, peers: u64 }
+    /// The store was restored from a snapshot of its volume, like all others: until it is told, none of its peers stands for election.
+    Restoring "store-restoring" { store: StoreId }
+    /// The lease that the settings want is longer than is safe: the second one is, by the store's own clock.
+    LeaseTooLong "lease-too-long" { store: StoreId, wanted_ns: u64, safe_ns: u64 }
     /// The store ended in good order.
     Stopped "store-stopped" { store: StoreId }
     /// The store ends because it must not go on: a failed sync, a full disk, corrupt data.

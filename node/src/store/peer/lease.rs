@@ -2,7 +2,7 @@
 //!
 //! The lease counts from when the leader *sent* what a quorum then acknowledged: each of them heard its leader no
 //! earlier, and votes for nobody else for an election timeout from then on. It is shorter than that timeout, scaled by
-//! the drift that is allowed for (`Options::check`).
+//! the drift that is allowed for (`Options::safe_lease`).
 //!
 //! A lease is suspended while a split is under way, since the child may get a leader elsewhere before this store knows
 //! the split; and it ends for the rest of the term once a transfer of leadership begins, since the message that tells the

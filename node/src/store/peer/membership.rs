@@ -35,6 +35,11 @@ pub fn conf_state(region: &Region) -> ConfState {
     conf
 }
 
+/// Whether a peer has a vote once its region has left a joint configuration.
+pub fn votes(peer: &Peer) -> bool {
+    matches!(peer.role(), Role::Voter | Role::IncomingVoter)
+}
+
 /// Whether a region is between two configurations.
 pub fn is_joint(region: &Region) -> bool {
     region.peers.iter().any(|peer| matches!(peer.role(), Role::IncomingVoter | Role::DemotingVoter))

@@ -71,7 +71,7 @@ impl Peer {
 
     /// Whether a request may go on here; otherwise what to tell.
     fn admit(&self, turn: &Turn, request: &Request) -> Result<(), Said> {
-        if !self.region.is_initialized() || self.applying.is_some() {
+        if !self.region.is_initialized() || self.applying.is_some() || self.is_leaving() {
             return Err(not_leader(self.leader()));
         }
         let by = match &request.ask {

@@ -89,6 +89,7 @@ impl Peer {
             && self.applying.is_none()
             && self.generating.is_none()
             && !self.measuring
+            && !self.is_leaving()
             && self.closing.is_none()
             && !self.recovery.is_under_way()
     }

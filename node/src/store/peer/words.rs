@@ -42,6 +42,7 @@ impl Peer {
                 }
                 Err(_) => self.refused(turn, "unreadable-message"),
             },
+            Some(Say::Gone(_)) if self.told_to_leave(turn, &message) => {}
             Some(Say::Gone(_)) => {
                 // Of a peer without a range, what counts is the configuration that it was made for; after a restart that is
                 // not known any more, and whoever lags behind would say the same of a newcomer.
@@ -64,10 +65,11 @@ impl Peer {
         }
     }
 
-    /// Drops messages of peers that were removed, and tells them.
+    /// Drops messages of peers that were removed, and tells them. Who knows this very configuration and is not in it knows
+    /// that it was removed.
     fn is_from_stranger(&mut self, turn: &mut Turn, message: &PeerMessage) -> bool {
         let known = !self.region.is_initialized() || self.region.peer(message.from.id).is_some();
-        if known || message.epoch.conf_ver >= self.region.epoch.conf_ver {
+        if known || message.epoch.conf_ver > self.region.epoch.conf_ver {
             return false;
         }
         turn.env.state(Fact::StaleMessage {
@@ -116,6 +118,7 @@ impl Peer {
                 return;
             }
             MessageType::MsgTransferLeader => return,
+            MessageType::MsgReadIndex if self.is_leaving() => return,
             _ => {}
         }
         // Messages of unknown peers and of the past are refused by raft-rs; there is nobody to tell.

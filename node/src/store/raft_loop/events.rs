@@ -76,10 +76,12 @@ impl RaftLoop {
             index,
         });
         self.turn.env.state(region::Fact::Changed { region, peer: me, reason: "conf-change".into(), index });
-        if let Some(peer) = self.peers.get_mut(&id) {
-            peer.recovery_conf_changed(&mut self.turn);
-        }
-        if removed {
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        peer.recovery_conf_changed(&mut self.turn);
+        // The defect goes before the others know.
+        if removed && leads && !defect!(self.turn.env.points, defects::TIKV_10595) {
+            peer.leave(&mut self.turn);
+        } else if removed {
             self.destroy(id, "removed");
         } else if leads {
             self.turn.wishes.push(Wish::Report(id));

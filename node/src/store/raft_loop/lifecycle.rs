@@ -66,6 +66,9 @@ impl RaftLoop {
         let mut peer = Peer::new(&self.turn, region.clone(), me, log, apply, true);
         let prepared = state.merge.filter(|_| state.stage == Stage::Merging as i32).map(Arc::new);
         peer.set_merges(&Merges { prepared, sources: Arc::new(sources) });
+        if region.is_initialized() && region.peer(me.id).is_none() {
+            peer.leave(&mut self.turn);
+        }
         let applying = state.stage == Stage::Applying as i32;
         if applying {
             peer.resume_applying(state.index, state.term);
@@ -165,7 +168,9 @@ impl RaftLoop {
         let log = Log::new(HardState::default(), ConfState::default(), (0, 0));
         let mut peer = Peer::new(&self.turn, Arc::new(region), message.to, log, ApplyState::default(), false);
         peer.born = message.epoch;
-        self.put_state(key::newcomer(id), &peer, Stage::Normal, None);
+        if !failpoints::defect!(self.turn.env.points, crate::defects::TIKV_9579) {
+            self.put_state(key::newcomer(id), &peer, Stage::Normal, None);
+        }
         self.insert(peer, "create", 0);
         true
     }

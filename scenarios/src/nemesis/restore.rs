@@ -1,0 +1,50 @@
+//! Restores the cluster from snapshots of its volumes, as they are taken of all stores at one time.
+//!
+//! What a volume's snapshot holds is what a crash would have left. The stores come back in a state in which nobody stands
+//! for election by himself; they are told to in turn, until every region is led; then all start once more as usual. A
+//! restore that does not get there within its time leaves the stores as they are.
+//!
+//! Not here: the placement driver's own state, which goes on as it was.
+
+use std::time::Duration;
+
+use crate::{
+    cluster::{Cluster, Live},
+    room::CrashKeep,
+};
+
+/// How long a restore may take.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// The pause between telling two stores.
+const TURN: Duration = Duration::from_millis(250);
+
+/// Crashes all stores that run, and brings them back.
+pub(super) async fn restore(cluster: &Cluster) {
+    let stores = cluster.running_stores();
+    for name in &stores {
+        cluster.crash(name, CrashKeep::Seeded);
+    }
+    for name in &stores {
+        cluster.member(name).set_restoring(true);
+        cluster.start(name, None);
+    }
+    let deadline_ns = cluster.room().true_ns() + LIMIT.as_nanos() as u64;
+    for name in stores.iter().cycle() {
+        cluster.room().sleep(TURN).await;
+        if cluster.witness().with_rest(|rest| rest.is_led()) {
+            break;
+        }
+        if cluster.room().true_ns() >= deadline_ns {
+            return;
+        }
+        if let Some(Live { chores: Some(chores), .. }) = cluster.member(name).live() {
+            chores.campaign();
+        }
+    }
+    for name in &stores {
+        cluster.member(name).set_restoring(false);
+        cluster.stop(name).await;
+        cluster.start(name, None);
+    }
+}
