@@ -258,7 +258,10 @@ impl Peer {
         if self.commit_unwritten {
             self.write_hard_state(turn);
         }
-        self.raw.tick();
+        // Whoever applies a snapshot does not stand for election: raft-rs would look for entries that the snapshot replaced.
+        if self.applying.is_none() {
+            self.raw.tick();
+        }
         // Who cannot stand for election never notices by itself that its leader is silent.
         let unheard =
             !self.raw.raft.promotable() && turn.now.since(self.heard) >= 2 * turn.options.election_timeout_min();

@@ -161,10 +161,8 @@ fn half_moved(draft: &mut Draft, stream: &mut Stream) {
 fn free(mut draft: Draft, mut stream: Stream) -> Plan {
     draft.plan.cluster.stores = stream.range(4..=5);
     draft.plan.cluster.tiflash = stream.below(3);
-    for knob in [knobs::PD_BALANCE_REGIONS, knobs::PD_BALANCE_LEADERS] {
-        if stream.ratio(1, 2) {
-            draft.plan.knobs.set(knob, true);
-        }
+    if stream.ratio(1, 2) {
+        draft.plan.knobs.set(knobs::PD_BALANCE_LEADERS, true);
     }
     let last_ms = draft.plan.workload.lasting.0 / 1_000_000;
     let fresh = spare(&draft);

@@ -119,6 +119,9 @@ impl Peer {
             }
             MessageType::MsgTransferLeader => return,
             MessageType::MsgReadIndex if self.is_leaving() => return,
+            // A log that a snapshot has replaced holds nothing between what is applied and what is committed, and raft-rs
+            // would look there before it campaigns: the leader asks again, or another one.
+            MessageType::MsgTimeoutNow if self.applying.is_some() => return,
             _ => {}
         }
         // Messages of unknown peers and of the past are refused by raft-rs; there is nobody to tell.
