@@ -253,13 +253,13 @@ fn a_table_is_available_once_its_replicas_are_reported() {
     let columnar = Store { labels: vec![Label { key: "engine".into(), value: "tiflash".into() }], ..store(9) };
     talk.ask(Ask::PutStore(columnar)).expect("registered");
     let voters = [(101, 1), (102, 2), (103, 3)];
-    talk.next(region(&voters, 1), &[]);
+    talk.next(region(&voters, 5), &[]);
     let ask = TiflashReplica { table: 7, count: 1, ..Default::default() };
     assert_eq!(talk.ask(Ask::SetTiflashReplica(ask)), Ok(done()));
-    let Some(Step::ChangePeers(step)) = talk.next(region(&voters, 1), &[]) else { panic!("a learner is wanted") };
+    let Some(Step::ChangePeers(step)) = talk.next(region(&voters, 5), &[]) else { panic!("a learner is wanted") };
     let learner = step.changes[0].peer;
     assert_eq!((learner.store, learner.role()), (9, Role::Learner));
-    let mut grown = region(&voters, 2);
+    let mut grown = region(&voters, 6);
     grown.peers.push(learner);
     assert_eq!(talk.next(grown.clone(), &[]), None);
 
