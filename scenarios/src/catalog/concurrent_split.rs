@@ -380,14 +380,15 @@ fn leader_removed(draft: &mut Draft, stream: &mut Stream) {
         lasting,
     };
     draft.at(Nanos::millis(100), Action::TransferLeader { key: key_in(0), to: stays.clone() });
-    let at = stream.range(900..=1_500);
-    draft.at(Nanos::millis(at), cut(None));
-    // Its removal is in the log of both, and nobody knows that.
     let remove = Action::RemovePeer { key: key_in(0), store: goes.clone() };
-    let remove = draft.at(Nanos::millis(at + stream.range(10..=60)), remove);
+    let remove = draft.at(Nanos::millis(stream.range(900..=1_500)), remove);
+    // Its removal is in the log of both, and nobody knows that.
+    let fields = [("kind".to_owned(), FactValue::Text("conf-change".to_owned()))].into();
+    let proposed = On { node: Some(stays.clone()), fields, after: Some(remove), ..on("proposed") };
+    let proposed = draft.on(proposed, cut(None));
     // The leader gives up. While it stands still, the other one asks for its vote.
     let fields = [("role".to_owned(), FactValue::Text("follower".to_owned()))].into();
-    let gives_up = On { node: Some(stays.clone()), fields, after: Some(remove), ..on("role-changed") };
+    let gives_up = On { node: Some(stays.clone()), fields, after: Some(proposed), ..on("role-changed") };
     let healed = draft.on(gives_up.clone(), Action::Heal {});
     let pause = Nanos(draft.plan.knobs.get(knobs::RAFT_TICK).0 * 26);
     draft.on(gives_up, Action::Pause { node: stays.clone(), lasting: Some(pause) });
