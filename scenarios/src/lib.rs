@@ -8,6 +8,7 @@
 //! |---|---|
 //! | [`plan`] | a plan as a value and as a text |
 //! | [`catalog`] | scenarios, their histories, and the generators of plans |
+//! | [`swarm`] | plans over everything that exists, with nothing in mind |
 //! | [`room`] | the machine room as what a node asks for |
 //! | [`cluster`] | the processes of a plan |
 //! | [`workload`] | what clients do |
@@ -18,6 +19,7 @@
 //! | [`rest`] | what a cluster at rest looks like |
 //! | [`check`] | the promises, judged on every event |
 //! | [`run`] | a plan from boot to rest |
+//! | [`shrink`] | from a failing plan to the smallest one that fails in the same way |
 //! | [`bare`] | the bare consensus loop that speed is measured against |
 //! | [`verdict`] | what a run came to |
 //! | [`registry`] | every name that there is |
@@ -35,6 +37,8 @@ pub mod registry;
 pub mod rest;
 pub mod room;
 pub mod run;
+pub mod shrink;
+pub mod swarm;
 pub mod trigger;
 pub mod verdict;
 pub mod witness;

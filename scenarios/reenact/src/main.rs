@@ -2,7 +2,7 @@
 //!
 //! | file | what it is |
 //! |---|---|
-//! | `run`, `replay`, `plan`, `list`, `check`, `determinism`, `bench` | one command each |
+//! | `run`, `replay`, `plan`, `list`, `check`, `determinism`, `shrink`, `bench` | one command each |
 //! | `worker` | the process in which plans run, hidden from help |
 //! | `campaign` | many runs: worker processes, what they add up to, what is kept |
 //! | `output` | tables, progress and the text of a failure |
@@ -22,6 +22,7 @@ mod plan;
 mod replay;
 mod run;
 mod seeds;
+mod shrink;
 mod worker;
 
 use std::{io::Write, panic::AssertUnwindSafe, process::ExitCode};
@@ -50,6 +51,8 @@ enum Command {
     Check(check::Args),
     /// Runs each plan in two processes and compares the traces
     Determinism(determinism::Args),
+    /// Finds a smaller plan that fails in the same way
+    Shrink(shrink::Args),
     /// Measures, in one process, and prints the figures as ratios
     Bench(bench::Args),
     /// Runs plans that come on standard input
@@ -67,6 +70,7 @@ fn main() -> ExitCode {
         Command::List(args) => list::list(args),
         Command::Check(args) => check::check(args),
         Command::Determinism(args) => determinism::determinism(args),
+        Command::Shrink(args) => shrink::shrink(args),
         Command::Bench(args) => bench::bench(args),
         Command::Worker(args) => worker::serve(args),
     }));

@@ -130,6 +130,32 @@ macro_rules! actions {
                 })* }
             }
 
+            /// Each field that differs from its default, and the action with it at its default.
+            pub fn plainer(&self) -> Vec<(&'static str, Self)> {
+                #[allow(unused_mut, reason = "some kinds have no field with a default")]
+                let mut plainer = Vec::new();
+                match self { $(Self::$variant { .. } => {
+                    $($(
+                        let default: $type = $default;
+                        let mut action = self.clone();
+                        if let Self::$variant { $field, .. } = &mut action
+                            && *$field != default
+                        {
+                            *$field = default;
+                            plainer.push(($key, action));
+                        }
+                    )?)*
+                })* }
+                plainer
+            }
+
+            /// Shows each length of time to `change`, always in the same order.
+            pub fn each_time(&mut self, #[allow(unused_variables, reason = "some kinds have no field")] change: &mut dyn FnMut(&mut Nanos)) {
+                match self { $(Self::$variant { $($field,)* } => {
+                    $($field.each_time(change);)*
+                })* }
+            }
+
             /// Any action of any kind.
             #[cfg(test)]
             pub(crate) fn any() -> proptest::strategy::BoxedStrategy<Self> {

@@ -192,6 +192,9 @@ pub(crate) trait Field: Sized {
     /// Appends the value as TOML that `read` reads back, on one line.
     fn write(&self, out: &mut String);
 
+    /// Shows `change` the length of time that this is, if it is one.
+    fn each_time(&mut self, _change: &mut dyn FnMut(&mut Nanos)) {}
+
     /// Any value that may stand in the plan of the tests.
     #[cfg(test)]
     fn any() -> proptest::strategy::BoxedStrategy<Self>;
@@ -227,7 +230,7 @@ pub(crate) fn write_list<T>(items: &[T], out: &mut String, write: impl Fn(&T, &m
 }
 
 macro_rules! quantity_field {
-    ($type:ty, $unit:literal, $expected:literal, $any:expr) => {
+    ($type:ty, $unit:literal, $expected:literal, $any:expr $(, $more:item)?) => {
         impl Field for $type {
             const UNIT: &'static str = $unit;
 
@@ -239,6 +242,8 @@ macro_rules! quantity_field {
                 write!(out, "\"{self}\"").expect("a String takes every write");
             }
 
+            $($more)?
+
             #[cfg(test)]
             fn any() -> proptest::strategy::BoxedStrategy<Self> {
                 use proptest::prelude::*;
@@ -248,7 +253,15 @@ macro_rules! quantity_field {
     };
 }
 
-quantity_field!(Nanos, "time", "a time such as \"1.5s\"", any::<u64>().prop_map(Nanos));
+quantity_field!(
+    Nanos,
+    "time",
+    "a time such as \"1.5s\"",
+    any::<u64>().prop_map(Nanos),
+    fn each_time(&mut self, change: &mut dyn FnMut(&mut Nanos)) {
+        change(self);
+    }
+);
 quantity_field!(
     SignedNanos,
     "time, may be negative",
@@ -341,6 +354,12 @@ impl<T: Field + std::fmt::Debug + 'static> Field for Option<T> {
     fn write(&self, out: &mut String) {
         if let Some(value) = self {
             value.write(out);
+        }
+    }
+
+    fn each_time(&mut self, change: &mut dyn FnMut(&mut Nanos)) {
+        if let Some(value) = self {
+            value.each_time(change);
         }
     }
 

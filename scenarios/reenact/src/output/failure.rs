@@ -45,5 +45,6 @@ pub fn report(plan: &Plan, outcome: &Outcome, stderr: &str) -> String {
 
 /// The lines to paste.
 pub fn lines_to_paste(kept: &Kept) -> String {
-    format!("Reproduce: cargo reenact replay {}\nReport:    {}\n", kept.plan.display(), kept.report.display())
+    let (plan, report) = (kept.plan.display(), kept.report.display());
+    format!("Reproduce: cargo reenact replay {plan}\nShrink:    cargo reenact shrink {plan}\nReport:    {report}\n")
 }
