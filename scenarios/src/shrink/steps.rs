@@ -5,7 +5,7 @@
 use std::ops::Range;
 
 use super::Reduction;
-use crate::plan::{Nanos, Plan, Step, When};
+use crate::plan::{Action, End, Nanos, Plan, Sides, Step, When};
 
 /// Leaves out steps: all, halves, quarters, and so on down to each alone.
 pub(super) fn fewer(plan: &Plan) -> Vec<Reduction> {
@@ -40,6 +40,12 @@ pub(super) fn plainer(plan: &Plan) -> Vec<Reduction> {
         for (field, action) in step.action.plainer() {
             propose(&format!("without `{field}`"), Step { action, ..step.clone() });
         }
+        if let Action::Partition { sides, symmetric, lasting } = &step.action {
+            for (said, sides) in smaller_sides(sides) {
+                let action = Action::Partition { sides, symmetric: *symmetric, lasting: *lasting };
+                propose(&said, Step { action, ..step.clone() });
+            }
+        }
         if let When::On(on) = &step.when {
             for field in on.fields.keys() {
                 let mut on = on.clone();
@@ -54,6 +60,19 @@ pub(super) fn plainer(plan: &Plan) -> Vec<Reduction> {
             propose("waits for any node", Step { when: When::On(any), ..step.clone() });
         }
     }
+    all
+}
+
+/// Sides without clients, and without one end each.
+fn smaller_sides(sides: &Sides) -> Vec<(String, Sides)> {
+    let without = |said: String, goes: &dyn Fn(&End) -> bool| {
+        let mut sides = sides.clone();
+        sides.0.iter_mut().for_each(|side| side.retain(|end| !goes(end)));
+        (said, sides)
+    };
+    let mut all = vec![without("without clients".to_owned(), &|end| end.as_str().starts_with("client-"))];
+    let ends = sides.0.iter().flatten();
+    all.extend(ends.map(|gone| without(format!("without {gone}"), &|end| end == gone)));
     all
 }
 

@@ -1,7 +1,7 @@
 //! Shorter times and rounder numbers: what a person would have written.
 
 use super::Reduction;
-use crate::plan::{DEFAULT_CONVERGE_WITHIN, Nanos, Plan, When};
+use crate::plan::{Action, DEFAULT_CONVERGE_WITHIN, Nanos, Plan, PointAction, When};
 
 /// What is shorter than this is not worth being made shorter still.
 const SHORT: Nanos = Nanos::millis(100);
@@ -40,6 +40,15 @@ pub(super) fn shorter(plan: &Plan) -> Vec<Reduction> {
                 When::On(on) => on.within = time,
             });
         }
+        if let Action::Failpoint { node, site, action } = &step.action {
+            for action in rounder(action.as_str()) {
+                let mut plan = plan.clone();
+                let what = format!("step {}, `failpoint`: `{action}`", place + 1);
+                let (node, site, action) = (node.clone(), site.clone(), PointAction::new(action));
+                plan.steps[place].action = Action::Failpoint { node, site, action };
+                all.push(Reduction::new(what, plan));
+            }
+        }
         let mut times = Vec::new();
         step.action.clone().each_time(&mut |time| times.push(*time));
         for (number, now) in times.into_iter().enumerate() {
@@ -55,6 +64,22 @@ pub(super) fn shorter(plan: &Plan) -> Vec<Reduction> {
                 });
             }
         }
+    }
+    all
+}
+
+/// A failpoint's action with one of its numbers in fewer digits.
+fn rounder(action: &str) -> Vec<String> {
+    let mut all = Vec::new();
+    let mut from = 0;
+    while let Some(start) = action[from..].find(|c: char| c.is_ascii_digit()).map(|start| from + start) {
+        let end = action[start..].find(|c: char| !c.is_ascii_digit()).map_or(action.len(), |length| start + length);
+        if let Ok(number) = action[start..end].parse::<u64>()
+            && rounded(number, 1) != number
+        {
+            all.push(format!("{}{}{}", &action[..start], rounded(number, 1), &action[end..]));
+        }
+        from = end;
     }
     all
 }
@@ -83,4 +108,19 @@ fn rounded(number: u64, keep: u32) -> u64 {
 /// How many significant digits a number has.
 fn digits(number: u64) -> usize {
     number.to_string().trim_end_matches('0').len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_become_rounder_and_shorter_and_come_to_an_end() {
+        let say = |ns| simpler(Nanos(ns)).into_iter().map(|time| time.to_string()).collect::<Vec<_>>();
+        assert_eq!(say(4_333_000_000), ["2s", "4s", "4.3s"]);
+        assert_eq!(say(4_000_000_000), ["2s"]);
+        assert_eq!(say(70_000_000), [""; 0]);
+        assert_eq!(rounder("1*sleep(4333ms)->25%return"), ["1*sleep(4000ms)->25%return", "1*sleep(4333ms)->20%return"]);
+        assert_eq!(rounder("pause"), [""; 0]);
+    }
 }
