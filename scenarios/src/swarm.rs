@@ -20,7 +20,10 @@ mod windows;
 
 use sim::Seed;
 
-use crate::plan::{Nanos, Plan, Step, When};
+use crate::{
+    catalog::Scenario,
+    plan::{Nanos, Plan, Step, When},
+};
 
 pub use budget::EXCLUDED;
 pub use kinds::{KINDS, Kind};
@@ -30,6 +33,14 @@ pub const NAME: &str = "swarm";
 
 /// How often a kind of the greatest weight happens in one plan.
 const TIMES_MAX: u64 = 6;
+
+/// The swarm as a scenario that is run by its name; it is none of the catalog's, since it re-enacts nothing.
+pub static SWARM: Scenario = Scenario {
+    name: NAME,
+    doc: "Everything that exists, each kind in or out with one half; nothing is re-enacted on purpose.",
+    histories: &[],
+    generate: |seed, options| Plan { defects: options.defects.clone(), ..generate(seed) },
+};
 
 /// The plan of a seed.
 pub fn generate(seed: u64) -> Plan {

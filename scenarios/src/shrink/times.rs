@@ -22,6 +22,15 @@ pub(super) fn shorter(plan: &Plan) -> Vec<Reduction> {
             When::After { wait, .. } => *wait,
             When::On(on) => on.within,
         };
+        if let Action::Failpoint { node, site, action } = &step.action {
+            for action in rounder(action.as_str()) {
+                let mut plan = plan.clone();
+                let what = format!("step {}, `failpoint`: `{action}`", place + 1);
+                let (node, site, action) = (node.clone(), site.clone(), PointAction::new(action));
+                plan.steps[place].action = Action::Failpoint { node, site, action };
+                all.push(Reduction::new(what, plan));
+            }
+        }
         let mut propose = |what: &str, time: Nanos, change: &dyn Fn(&mut Plan)| {
             let mut plan = plan.clone();
             change(&mut plan);
@@ -39,15 +48,6 @@ pub(super) fn shorter(plan: &Plan) -> Vec<Reduction> {
                 When::After { wait, .. } => *wait = time,
                 When::On(on) => on.within = time,
             });
-        }
-        if let Action::Failpoint { node, site, action } = &step.action {
-            for action in rounder(action.as_str()) {
-                let mut plan = plan.clone();
-                let what = format!("step {}, `failpoint`: `{action}`", place + 1);
-                let (node, site, action) = (node.clone(), site.clone(), PointAction::new(action));
-                plan.steps[place].action = Action::Failpoint { node, site, action };
-                all.push(Reduction::new(what, plan));
-            }
         }
         let mut times = Vec::new();
         step.action.clone().each_time(&mut |time| times.push(*time));
