@@ -247,6 +247,14 @@ fn durability() -> Vec<Case> {
             vote(s, 7, 11);
             s.crash(2).start(2).peer_recovered(2, 5, (5, 5), (6, 6));
         }),
+        pass("votes-durable", "two-terms-in-one-write", |s| {
+            s.log_file(2, LOG);
+            hard_state(s, 7, 11, 5, 40);
+            hard_state(s, 8, 11, 5, 40);
+            s.synced(2, LOG, 40);
+            vote(s, 7, 11);
+            vote(s, 8, 11);
+        }),
         pass("votes-durable", "synced-and-remembered", |s| {
             s.log_file(2, LOG);
             hard_state(s, 7, 11, 5, 40);

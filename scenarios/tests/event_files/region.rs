@@ -11,7 +11,7 @@ use scenarios::event::RoomEvent;
 
 use super::{
     Case, accuse, pass,
-    story::{Story, key, put, region, split, with_peers},
+    story::{Story, commit_merge, key, prepare_merge, prepared, put, region, split, with_peers},
 };
 
 fn conf_changed(s: &mut Story, node: u16, region: &Arc<Region>, index: u64, removed: u64, added: u64) {
@@ -33,6 +33,7 @@ pub fn cases() -> Vec<Case> {
     all.extend(members());
     all.extend(maps());
     all.extend(content());
+    all.extend(merges());
     all
 }
 
@@ -216,4 +217,93 @@ fn content() -> Vec<Case> {
             s.applied_in(3, 9, 40, 6, Bytes::new()).hashed(3, 9, 40, &[("q", 1, "q")], "restart");
         }),
     ]
+}
+
+fn merged(s: &mut Story, node: u16, target: u64, source: u64, index: u64) {
+    let (region, peer, source_peer) = (target, target * 10 + u64::from(node), source * 10 + u64::from(node));
+    s.fact(node, fact::Fact::MergeCommitted { region, peer, source, source_peer, index, commit: 8 });
+}
+
+fn source_destroyed(s: &mut Story, node: u16, source: u64, by: &'static str) {
+    let peer = source * 10 + u64::from(node);
+    s.fact(node, fact::Fact::SourceDestroyed { region: source, peer, target: 2, by: by.into() });
+}
+
+/// Two neighbours on a store.
+fn neighbours(s: &mut Story, node: u16) {
+    s.changed(node, &region(1, "", "m", 2), "split", 7).changed(node, &region(2, "m", "", 2), "split", 7);
+}
+
+fn merges() -> Vec<Case> {
+    let source = || prepared(&region(1, "", "m", 2));
+    vec![
+        accuse("key-space-covered", "hole", "merged-and-not-taken-in", move |s| {
+            neighbours(s, 1);
+            s.changed(1, &source(), "prepare-merge", 8);
+            merged(s, 1, 2, 1, 9);
+            s.room(0, RoomEvent::AtRest {});
+        }),
+        accuse("key-space-covered", "merged-and-undone", "on-another-store", |s| {
+            neighbours(s, 1);
+            merged(s, 1, 2, 1, 9);
+            s.fact(2, fact::Fact::MergeRolledBack { region: 1, peer: 12, target: 2, index: 10 });
+        }),
+        accuse("key-space-covered", "two-merges", "two-entries", |s| {
+            merged(s, 1, 2, 1, 9);
+            merged(s, 2, 2, 1, 10);
+        }),
+        pass("key-space-covered", "merged", move |s| {
+            s.bootstrapped();
+            neighbours(s, 1);
+            s.changed(1, &source(), "prepare-merge", 8);
+            merged(s, 1, 2, 1, 9);
+            s.changed(1, &region(2, "", "", 4), "merge", 9).changed(2, &region(1, "", "m", 2), "recover", 7);
+            merged(s, 2, 2, 1, 9);
+            s.room(0, RoomEvent::AtRest {});
+        }),
+        accuse("one-owner-per-key", "overlap-after-restart", "snapshot-before-its-source-went", move |s| {
+            s.crash(1).start(1).state_recovered(1, &region(2, "", "", 4), "applying", 6, 9);
+            s.state_recovered(1, &source(), "merging", 0, 0);
+        }),
+        pass("one-owner-per-key", "source-went-with-the-snapshot", move |s| {
+            neighbours(s, 1);
+            inserted(s, &region(1, "", "m", 2));
+            inserted(s, &region(2, "m", "", 2));
+            settled(s, 2, 2);
+            s.fact(1, fact::Fact::RegionRemoved { region: 1, peer: 11 });
+            s.fact(1, fact::Fact::RangeRemoved { region: 1, end: key("m") });
+            source_destroyed(s, 1, 1, "snapshot");
+            s.changed(1, &region(2, "", "", 4), "snapshot", 9);
+            settled(s, 1, 1);
+            s.crash(1).start(1).state_recovered(1, &source(), "tombstone", 0, 0);
+            s.state_recovered(1, &region(2, "", "", 4), "applying", 6, 9);
+        }),
+        accuse("removed-peer-never-returns", "created-again", "merged-source", |s| {
+            source_destroyed(s, 1, 1, "commit");
+            s.fact(1, raft::Fact::PeerCreated { region: 1, peer: 11, initialized: false });
+        }),
+        accuse("content-equals-reference", "keys-missing", "merge-forgot-its-source", move |s| {
+            two_with_content(s);
+            s.applied_in(1, 2, 7, 6, commit_merge(2, &source(), 8)).hashed(1, 2, 7, &[("n", 11, "y")], "merge");
+        }),
+        pass("content-equals-reference", "merged", move |s| {
+            two_with_content(s);
+            s.applied_in(1, 2, 7, 6, commit_merge(2, &source(), 8));
+            s.hashed(1, 2, 7, &[("a", 10, "x"), ("n", 11, "y")], "merge");
+            // A peer that lags, a second commit that comes too late, and a leader's first entry behind the end.
+            s.applied(2, 6, 6, put(1, "a", 10, Some("x"))).hashed(2, 1, 6, &[("a", 10, "x")], "restart");
+            s.applied_in(1, 2, 8, 6, commit_merge(2, &source(), 8)).applied(1, 10, 7, Bytes::new());
+            s.applied_in(1, 2, 9, 6, put(4, "b", 12, Some("z")));
+            s.hashed(1, 2, 9, &[("a", 10, "x"), ("b", 12, "z"), ("n", 11, "y")], "converge");
+        }),
+    ]
+}
+
+/// Region 1 up to `m`, prepared at 8, and region 2 behind it, each with a key.
+fn two_with_content(s: &mut Story) {
+    let (left, right) = (region(1, "", "m", 2), region(2, "m", "", 2));
+    s.changed(1, &left, "create", 5).changed(1, &right, "create", 5);
+    s.applied(1, 6, 6, put(2, "a", 10, Some("x"))).applied(1, 7, 6, Bytes::new());
+    s.applied_in(1, 2, 6, 6, put(2, "n", 11, Some("y")));
+    s.applied(1, 8, 6, prepare_merge(2, &right)).applied(1, 9, 6, put(3, "a", 15, Some("late")));
 }

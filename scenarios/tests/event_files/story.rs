@@ -8,7 +8,7 @@ use node::{
     raftlog::fact as raftlog,
     region::{Epoch, Peer, Region, Role},
     store::fact::{apply, raft, region, snapshot},
-    wire::command::{Body as What, Command, Mutation, Split, SplitChild, Write},
+    wire::command::{Body as What, Command, CommitMerge, Mutation, PrepareMerge, Split, SplitChild, Write},
 };
 use prost::Message;
 use scenarios::event::{
@@ -50,6 +50,22 @@ pub fn put(version: u64, name: &str, timestamp: u64, value: Option<&str>) -> Byt
 pub fn split(version: u64, at: &str, child: u64) -> Bytes {
     let peers = (1..=3).map(|store| child * 10 + store).collect();
     command(version, What::Split(Split { children: vec![SplitChild { split_key: key(at), region: child, peers }] }))
+}
+
+/// A command that begins a merge into `target`.
+pub fn prepare_merge(version: u64, target: &Region) -> Bytes {
+    command(version, What::PrepareMerge(PrepareMerge { target: target.clone(), min_index: 7 }))
+}
+
+/// A command that takes in `source`, as of its entry `commit`.
+pub fn commit_merge(version: u64, source: &Region, commit: u64) -> Bytes {
+    command(version, What::CommitMerge(CommitMerge { source: source.clone(), commit, entries: Vec::new() }))
+}
+
+/// The region as a merge of it leaves it that was begun.
+pub fn prepared(region: &Region) -> Arc<Region> {
+    let Epoch { conf_ver, version } = region.epoch;
+    Arc::new(Region { epoch: Epoch { conf_ver: conf_ver + 1, version: version + 1 }, ..region.clone() })
 }
 
 fn command(version: u64, body: What) -> Bytes {
