@@ -40,7 +40,7 @@ use super::{
     mail::Mail,
     service::{Answer, not_leader, refusal},
     state::{ApplyState, Merges, Sources},
-    turn::{Turn, Wish},
+    turn::Turn,
 };
 use crate::{
     defects,
@@ -304,10 +304,9 @@ impl Peer {
         self.persisted(number);
         if let Some(applying) = &mut self.applying
             && applying.ready <= number
-            && !applying.scheduled
         {
-            applying.scheduled = true;
-            turn.wishes.push(Wish::Apply(self.region.id, self.me.id));
+            applying.durable = true;
+            self.schedule_applying(turn);
         }
     }
 

@@ -308,7 +308,8 @@ impl Peer {
         turn.apply.push(Task::Close { region: id, peer: me.id });
         self.set_region(region.clone());
         self.handed = index;
-        self.applying = Some(Applying { index, term, state, scheduled: false, ready, abort: Arc::default() });
+        let (scheduled, durable, let_go, abort) = (false, false, false, Arc::default());
+        self.applying = Some(Applying { index, term, state, scheduled, durable, let_go, ready, abort });
         turn.wishes.push(Wish::Replace(before, region, self.me.id, index));
     }
 

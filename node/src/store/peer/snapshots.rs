@@ -8,7 +8,13 @@ use std::sync::{
 };
 
 use super::Peer;
-use crate::{region::PeerId, store::state::ApplyState};
+use crate::{
+    region::PeerId,
+    store::{
+        state::ApplyState,
+        turn::{Turn, Wish},
+    },
+};
 
 /// A snapshot on its way into the engine.
 #[derive(Clone, Debug)]
@@ -19,8 +25,11 @@ pub struct Applying {
     pub term: u64,
     /// The apply state afterwards.
     pub state: ApplyState,
-    /// Whether the state is known to be durable.
+    /// Whether the region worker has been asked: the state is durable, and apply has let the region go. Apply may still
+    /// have to take in what an earlier snapshot left, and would take the content of this one for it.
     pub scheduled: bool,
+    pub(super) durable: bool,
+    pub(super) let_go: bool,
     /// The ready that makes the state durable.
     pub(super) ready: u64,
     pub(super) abort: Arc<AtomicBool>,
@@ -63,8 +72,36 @@ impl Peer {
 
     /// A peer that was recovered while its snapshot was being applied: its durable state says so already.
     pub fn resume_applying(&mut self, index: u64, term: u64) {
-        self.applying =
-            Some(Applying { index, term, state: self.state, scheduled: true, ready: 0, abort: Arc::default() });
+        self.applying = Some(Applying {
+            index,
+            term,
+            state: self.state,
+            scheduled: true,
+            durable: true,
+            let_go: true,
+            ready: 0,
+            abort: Arc::default(),
+        });
+    }
+
+    /// Apply has let the region go, for a snapshot to replace it.
+    pub fn on_let_go(&mut self, turn: &mut Turn) {
+        if let Some(applying) = &mut self.applying {
+            applying.let_go = true;
+        }
+        self.schedule_applying(turn);
+    }
+
+    /// The region worker may begin once the state is durable and apply has let the region go.
+    pub(super) fn schedule_applying(&mut self, turn: &mut Turn) {
+        if let Some(applying) = &mut self.applying
+            && applying.durable
+            && applying.let_go
+            && !applying.scheduled
+        {
+            applying.scheduled = true;
+            turn.wishes.push(Wish::Apply(self.region.id, self.me.id));
+        }
     }
 
     /// A snapshot's content is in the engine.

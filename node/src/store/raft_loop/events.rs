@@ -25,8 +25,11 @@ use crate::{
 impl RaftLoop {
     pub(super) fn on_applied(&mut self, id: RegionId, applied: Applied) {
         let Some(peer) = self.peers.get_mut(&id) else { return };
-        if applied.peer != peer.me.id || applied.closed {
+        if applied.peer != peer.me.id {
             return;
+        }
+        if applied.closed {
+            return peer.on_let_go(&mut self.turn);
         }
         for event in applied.events {
             let Some(peer) = self.peers.get_mut(&id) else { return };
