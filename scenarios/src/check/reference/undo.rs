@@ -159,3 +159,39 @@ impl Reference {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use node::wire::command::{Body, Command, Mutation, Split, SplitChild, Write};
+    use prost::Message as _;
+
+    use super::*;
+
+    fn command(region: RegionId, version: u64, body: Body) -> Bytes {
+        let epoch = Epoch { conf_ver: 1, version };
+        Command { region, epoch, body: Some(body) }.encode_to_vec().into()
+    }
+
+    fn put(region: RegionId, version: u64, key: &'static str, timestamp: u64) -> Bytes {
+        let mutation = Mutation { key: key.into(), timestamp, value: Some("v".into()), expect: None };
+        command(region, version, Body::Write(Write { mutations: vec![mutation] }))
+    }
+
+    #[test]
+    fn a_cut_takes_writes_and_splits_back() {
+        let mut reference = Reference::new(true);
+        reference.create(1, Epoch { conf_ver: 1, version: 1 });
+        reference.apply(1, 6, 6, "normal", &put(1, 1, "a", 10));
+        reference.apply(1, 7, 6, "normal", &put(1, 1, "z", 11));
+        let before = reference.at(1, 7);
+        let child = SplitChild { split_key: "m".into(), region: 2, peers: vec![21] };
+        reference.apply(1, 8, 6, "normal", &command(1, 1, Body::Split(Split { children: vec![child] })));
+        reference.apply(2, 6, 6, "normal", &put(2, 2, "a", 12));
+        reference.apply(1, 9, 6, "normal", &put(1, 2, "z", 13));
+        assert_eq!(reference.cut(1, 8), [12, 13]);
+        assert_eq!((reference.at(1, 7), reference.at(2, 6)), (before, None));
+        reference.apply(1, 8, 7, "normal", &put(1, 1, "b", 14));
+        assert_eq!(reference.values(1).map(|(_, timestamp)| timestamp).collect::<Vec<_>>(), [10, 14, 11]);
+        assert!(reference.is_complete());
+    }
+}
