@@ -14,7 +14,7 @@ use super::{
     GenerateOptions, History, Scenario,
     draw::{Draft, key_in, on, point},
 };
-use crate::plan::{Action, End, FactValue, Keep, Nanos, Node, Nodes, On, Plan, Sides, knobs};
+use crate::plan::{Action, End, FactValue, Keep, Key, Nanos, Node, Nodes, On, Plan, Sides, knobs};
 
 /// The row of the catalog.
 pub const UNSAFE_RECOVERY: Scenario = Scenario {
@@ -183,7 +183,9 @@ fn second_try(draft: &mut Draft, stream: &mut Stream) {
     draft.at(Nanos::millis(50), Action::Restart { node: Draft::store(4), release: None, prepared: true });
     let mut lost = some_stores(draft, stream, 2);
     let stays = others(draft, &lost).remove(0);
-    move_replica(draft, stream, &lost[0], &stays);
+    let key = move_replica(draft, stream, &lost[0], &stays);
+    // Where it was nothing stays that could lead as well.
+    draft.at(Nanos::millis(3_800), Action::RemovePeer { key, store: stays.clone() });
     let at = Nanos::millis(stream.range(5_000..=6_000));
     let shy = stream.pick(&[stays, Draft::store(4)]).expect("two are left").clone();
     draft.at(Nanos(at.0 - Nanos::millis(100).0), point(&shy, "before-force-leader", "1*return"));
@@ -192,11 +194,12 @@ fn second_try(draft: &mut Draft, stream: &mut Stream) {
 }
 
 /// A region's replica moves from a store to the fourth one, by a joint change. Its leader is another one.
-fn move_replica(draft: &mut Draft, stream: &mut Stream, leader: &Node, from: &Node) {
+fn move_replica(draft: &mut Draft, stream: &mut Stream, leader: &Node, from: &Node) -> Key {
     let key = key_in(stream.below(draft.plan.workload.keys));
     draft.at(Nanos::millis(stream.range(600..=900)), Action::TransferLeader { key: key.clone(), to: leader.clone() });
     let at = Nanos::millis(stream.range(2_000..=2_500));
-    draft.at(at, Action::ReplacePeer { key, from: from.clone(), to: Draft::store(4) });
+    draft.at(at, Action::ReplacePeer { key: key.clone(), from: from.clone(), to: Draft::store(4) });
+    key
 }
 
 fn lost_in_a_joint_change(draft: &mut Draft, stream: &mut Stream) {
