@@ -26,7 +26,9 @@ fn two_writes(s: &mut Story) {
         s.fact(store, lifecycle::Fact::Started { store: store.into(), release: "8.1.0".into(), peers: 1 });
     }
     s.elected(1, 6, 5);
-    (1..=3).for_each(|store| drop(s.appended(store, 6, 6, 6, 100)));
+    for store in 1..=3 {
+        s.appended(store, 6, 6, 6, 100);
+    }
     s.applied(1, 6, 6, put(1, "a", 10, Some("x"))).put("a", 10, "x");
     s.appended(1, 7, 7, 6, 200).appended(2, 7, 7, 6, 200);
     s.applied(1, 7, 6, put(1, "a", 11, Some("y"))).put("a", 11, "y");

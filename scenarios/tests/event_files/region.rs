@@ -291,7 +291,7 @@ fn merges() -> Vec<Case> {
             s.applied_in(1, 2, 7, 6, commit_merge(2, &source(), 8));
             s.hashed(1, 2, 7, &[("a", 10, "x"), ("n", 11, "y")], "merge");
             // A peer that lags, a second commit that comes too late, and a leader's first entry behind the end.
-            s.applied(2, 6, 6, put(1, "a", 10, Some("x"))).hashed(2, 1, 6, &[("a", 10, "x")], "restart");
+            s.applied(2, 6, 6, put(2, "a", 10, Some("x"))).hashed(2, 1, 6, &[("a", 10, "x")], "restart");
             s.applied_in(1, 2, 8, 6, commit_merge(2, &source(), 8)).applied(1, 10, 7, Bytes::new());
             s.applied_in(1, 2, 9, 6, put(4, "b", 12, Some("z")));
             s.hashed(1, 2, 9, &[("a", 10, "x"), ("b", 12, "z"), ("n", 11, "y")], "converge");
