@@ -31,13 +31,13 @@ pub(super) enum Set {
 
 impl Rules {
     /// Takes a rule that was read back. One that is no rule of a table is refused.
-    pub(super) fn restore(&mut self, rule: Rule) -> Result<(), Rule> {
+    pub(super) fn restore(&mut self, rule: Rule) -> Result<(), Box<Rule>> {
         match rule.table() {
             Some(table) => {
                 self.0.insert(table, rule);
                 Ok(())
             }
-            None => Err(rule),
+            None => Err(Box::new(rule)),
         }
     }
 
@@ -141,6 +141,6 @@ mod tests {
         assert_eq!(again.restore(rule.clone()), Ok(()));
         assert_eq!(again.of(7), Some(&rule));
         let odd = Rule { id: "default".into(), ..rule };
-        assert_eq!(again.restore(odd.clone()), Err(odd));
+        assert_eq!(again.restore(odd.clone()), Err(Box::new(odd)));
     }
 }

@@ -207,7 +207,7 @@ actions! {
     }
 
     /// Takes stores to another release: each is stopped in good order and started as that release.
-    Upgrade "upgrade", r#"{ at = "2s", do = "upgrade", release = "8.1.2", every = "500ms" }"# {
+    Upgrade "upgrade", r#"{ at = "2s", do = "upgrade", release = "8.1.2-pre", every = "500ms" }"# {
         /// The release, which may be an earlier one.
         release "release": Release,
         /// One store after the other, this long apart; without it, all at once.
@@ -423,7 +423,7 @@ actions! {
     }
 
     /// Deletes the records of tombstones on which there is nothing.
-    RemoveTombstone "remove-tombstone", r#"{ on = { fact = "placement-store-put", state = "tombstone" }, within = "20s", do = "remove-tombstone" }"# {}
+    RemoveTombstone "remove-tombstone", r#"{ at = "20s", do = "remove-tombstone" }"# {}
 
     /// Sets how many columnar replicas a table should have: a range of keys.
     SetTiflashReplica "set-tiflash-replica", r#"{ at = "1s", do = "set-tiflash-replica", start = "k0000", end = "k0064", count = 2 }"# {

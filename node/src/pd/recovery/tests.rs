@@ -352,8 +352,7 @@ fn the_regions_of_a_survey_never_overlap() {
     let survey = Survey::of(reports.iter().map(|(store, report)| (*store, report)), &stores);
     let ids: Vec<_> = survey.newest.iter().map(|found| found.region().id).collect();
     assert_eq!(ids, [2, 3], "the older one overlaps both");
-    let holes: Vec<_> = survey.holes().into_iter().map(|(start, end, store)| (start, end, store)).collect();
-    assert_eq!(holes, [("".into(), "m".into(), Some(2))]);
+    assert_eq!(survey.holes(), [("".into(), "m".into(), Some(2))]);
     let hole = region(7, "", "m", 1, "2");
     assert_eq!(survey.overlapped_by(&hole).map(|found| found.region().id), Some(1));
 }

@@ -392,10 +392,8 @@ impl Peer {
                     changes.push(change(ChangeKind::AddVoter, *peer, Role::Voter));
                 }
                 Role::Voter if named => changes.push(change(ChangeKind::AddLearner, *peer, Role::Learner)),
-                Role::Learner if named => {
-                    if !defect!(turn.env.points, defects::TIKV_18458) {
-                        changes.push(change(ChangeKind::Remove, *peer, Role::Learner));
-                    }
+                Role::Learner if named && !defect!(turn.env.points, defects::TIKV_18458) => {
+                    changes.push(change(ChangeKind::Remove, *peer, Role::Learner));
                 }
                 _ => {}
             }

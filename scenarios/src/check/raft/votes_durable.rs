@@ -1,7 +1,8 @@
 //! A vote is durable before it is sent, and no restart forgets it.
 //!
 //! Whether it is durable is the room's word: the synced length of the file that the hard state was written to. A peer
-//! that is read back has to know the newest vote that it ever sent, or a later term.
+//! that is read back has to know the newest vote that it ever sent, or a later term. So a later term that is durable is as good
+//! as the vote itself: nobody comes back from it to vote a second time.
 //!
 //! Source: Ongaro's thesis, section 3.8 (a server must persist its vote before it answers); tikv#9579.
 
@@ -77,7 +78,8 @@ impl Check for VotesDurable {
                 let newest = state.written.last().filter(|written| written.incarnation == event.incarnation);
                 let Some(newest) = newest else { return Ok(()) };
                 let written = state.written.iter().find(|written| written.term == *term).unwrap_or(newest);
-                if (written.term, written.vote) != (*term, *to) {
+                // A peer that went through several terms in one turn writes the last: it cannot vote again in an earlier one.
+                if (written.term, written.vote) != (*term, *to) && written.term <= *term {
                     let detail = format!(
                         "peer {peer} of region {region} votes for {to} in term {term}; written is a vote for {} in term {}",
                         written.vote, written.term

@@ -125,7 +125,8 @@ impl Reference {
     /// False when that is not possible.
     fn roll_back(&mut self, content: &mut Content, from: u64, gone: &mut Vec<RegionId>) -> bool {
         let Some(applied) = content.applied.filter(|applied| *applied >= from) else { return content.certain };
-        if !content.certain || content.undo.forgotten >= from {
+        // Entries are counted from 1: a forgotten index of 0 is none.
+        if !content.certain || (content.undo.forgotten > 0 && content.undo.forgotten >= from) {
             return false;
         }
         while content.undo.steps.back().is_some_and(|(index, _)| *index >= from) {
