@@ -56,6 +56,14 @@ impl Peer {
         }
     }
 
+    /// Takes an acknowledgement for one of what is committed, at most: raft-rs takes a leader for a member of its own
+    /// configuration, and one that is leaving has nothing more to commit.
+    pub(super) fn count_no_further(&self, message: &mut raft::eraftpb::Message) {
+        if !message.reject {
+            message.index = message.index.min(self.raw.raft.raft_log.committed);
+        }
+    }
+
     /// Whether the region has removed this peer and it stays for the others' sake.
     pub fn is_leaving(&self) -> bool {
         self.leaving.is_some()

@@ -84,7 +84,7 @@ impl Peer {
         true
     }
 
-    fn step(&mut self, turn: &mut Turn, from: Id, message: Message) {
+    fn step(&mut self, turn: &mut Turn, from: Id, mut message: Message) {
         if self.region.peer(from.id).is_none() {
             self.strangers.insert(from.id, from);
         }
@@ -119,6 +119,7 @@ impl Peer {
             }
             MessageType::MsgTransferLeader => return,
             MessageType::MsgReadIndex if self.is_leaving() => return,
+            MessageType::MsgAppendResponse if self.is_leaving() => self.count_no_further(&mut message),
             // A log that a snapshot has replaced holds nothing between what is applied and what is committed, and raft-rs
             // would look there before it campaigns: the leader asks again, or another one.
             MessageType::MsgTimeoutNow if self.applying.is_some() => return,
