@@ -59,9 +59,9 @@ pub fn all() -> &'static [&'static Scenario] {
     ]
 }
 
-/// The scenario of this name.
+/// The scenario of this name; the swarm is run by its name, too, though it is none of the catalog's.
 pub fn scenario(name: &str) -> Option<&'static Scenario> {
-    all().iter().copied().find(|scenario| scenario.name == name)
+    all().iter().copied().chain([&crate::swarm::SWARM]).find(|scenario| scenario.name == name)
 }
 
 /// The scenario that re-enacts a defect, with the history.

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | [`plan`] | a plan as a value and as a text |
 //! | [`catalog`] | scenarios, their histories, and the generators of plans |
+//! | [`swarm`] | plans over everything that exists, re-enacting nothing |
 //! | [`room`] | the machine room as what a node asks for |
 //! | [`cluster`] | the processes of a plan |
 //! | [`workload`] | what clients do |
@@ -37,6 +38,7 @@ pub mod rest;
 pub mod room;
 pub mod run;
 pub mod shrink;
+pub mod swarm;
 pub mod trigger;
 pub mod verdict;
 pub mod witness;

@@ -5,6 +5,7 @@
 use crate::{
     catalog, check,
     plan::{FactSpec, FieldKind, Vocabulary},
+    swarm,
 };
 
 /// A row of any registry as `list` shows it.
@@ -45,6 +46,11 @@ fn points() -> failpoints::Catalog {
     node::CATALOG
 }
 
+/// Every site of every room of the node.
+pub fn sites() -> impl Iterator<Item = &'static failpoints::Site> {
+    points().sites.iter().flat_map(|table| table.iter().copied())
+}
+
 /// Bugs that only tests switch on: in the node, and in this program.
 fn plants() -> Vec<&'static str> {
     let of_node = node::plants::TABLE.iter().map(|plant| plant.id());
@@ -58,8 +64,8 @@ pub fn vocabulary() -> Vocabulary {
         defects: node::defects::TABLE.iter().map(|defect| defect.id()).collect(),
         plants: plants(),
         checks: check::list().iter().map(|check| check.name).collect(),
-        sites: points().sites.iter().flat_map(|table| table.iter()).map(|site| site.name()).collect(),
-        scenarios: catalog::all().iter().map(|scenario| scenario.name).chain(["hand-written"]).collect(),
+        sites: sites().map(|site| site.name()).collect(),
+        scenarios: catalog::all().iter().map(|scenario| scenario.name).chain([swarm::NAME, "hand-written"]).collect(),
         histories: catalog::all().iter().flat_map(|scenario| scenario.histories).map(|history| history.name).collect(),
         releases: node::release::RELEASES.iter().map(|release| release.name).collect(),
         triggers: crate::trigger::ORDERS.iter().map(|order| order.name).collect(),
