@@ -76,7 +76,8 @@ pub fn vocabulary() -> Vocabulary {
     }
 }
 
-fn facts() -> Vec<FactSpec> {
+/// Every fact that nodes state.
+pub fn facts() -> Vec<FactSpec> {
     let kind = |kind: &str| match kind {
         "text" | "key" => FieldKind::Text,
         "bool" => FieldKind::Flag,

@@ -4,35 +4,44 @@
 //! its own when it is in: a plan that does a few things often meets states that a plan which does everything a little
 //! never does. Each kind draws from streams split by its name, so that a new kind leaves what the others do as it was.
 //!
+//! What happens is a *gesture*: one step, or a few that belong together. It comes at a time, or at the moment at which a
+//! fact is stated that was drawn from the table of facts.
+//!
 //! | file | what it holds |
 //! |---|---|
-//! | `shape` | cluster, knobs and workload |
-//! | `kinds` | what can happen: one row a kind |
-//! | `windows` | when nothing happens |
+//! | `shape` | cluster and workload |
+//! | `settings` | knobs |
+//! | `kinds` | what can happen often: one row a kind |
+//! | `gesture` | several steps that belong together |
+//! | `courses` | what happens once, because it changes who is there: stores and releases that come and go |
+//! | `points` | failpoints |
+//! | `moments` | when things happen |
 //! | `budget` | what the node does not promise to survive, and how plans keep inside it |
 //!
 //! Not here: campaigns, which run these plans, and what becomes of failures.
 
 mod budget;
+mod courses;
+mod gesture;
 mod kinds;
+mod moments;
+mod points;
+mod settings;
 mod shape;
-mod windows;
 
 use sim::Seed;
 
-use crate::{
-    catalog::Scenario,
-    plan::{Nanos, Plan, Step, When},
-};
+use crate::{catalog::Scenario, plan::Plan};
 
-pub use budget::EXCLUDED;
+use self::gesture::Gesture;
+
+pub use budget::{EXCLUDED, KNOBS_LEFT, POINTS_ONLY_WAIT};
+pub use courses::{COURSES, Course};
+pub use gesture::Scene;
 pub use kinds::{KINDS, Kind};
 
 /// The name that plans of the swarm have for a scenario.
 pub const NAME: &str = "swarm";
-
-/// How often a kind of the greatest weight happens in one plan.
-const TIMES_MAX: u64 = 6;
 
 /// The swarm as a scenario that is run by its name; it is none of the catalog's, since it re-enacts nothing.
 pub static SWARM: Scenario = Scenario {
@@ -42,30 +51,45 @@ pub static SWARM: Scenario = Scenario {
     generate: |seed, options| Plan { defects: options.defects.clone(), ..generate(seed) },
 };
 
+/// Something that is to happen.
+struct Happening {
+    when: moments::Moment,
+    is_shock: bool,
+    /// It belongs to a course, which no window cuts short.
+    is_course: bool,
+    gesture: Gesture,
+}
+
 /// The plan of a seed.
 pub fn generate(seed: u64) -> Plan {
     let root = Seed::new(seed).split("swarm");
     let mut plan = shape::draw(seed, root);
-    let mut events = Vec::new();
+    let courses = courses::choose(&mut plan, root);
+    plan.knobs = settings::draw(&plan, root);
+    budget::make_room(&mut plan, &courses);
+    let moments = moments::Moments::draw(&plan, root);
+    let mut happenings = courses::take(&courses, &plan, &moments, root);
+    // How often a kind of the greatest weight happens.
+    let most_often = *root.split("density").stream().pick(&[1, 2, 4, 6]).expect("a list");
+    let scene = Scene::draw(&plan, root);
     for kind in KINDS {
         let mut stream = root.split("kind").split(kind.name).stream();
         if !stream.ratio(1, 2) {
             continue;
         }
         let weight = stream.range(1..=100);
-        let most = (weight * TIMES_MAX).div_ceil(100);
-        for _ in 0..stream.range(1..=most) {
-            let at = Nanos::millis(stream.range(100..=plan.workload.lasting.0 / 1_000_000));
-            if let Some(action) = (kind.draw)(&plan, &mut stream) {
-                events.push((at, kind, action));
+        for _ in 0..stream.range(1..=(weight * most_often).div_ceil(100)) {
+            let when = moments.draw_one(&mut stream);
+            if let Some(gesture) = (kind.draw)(&scene, &mut stream) {
+                happenings.push(Happening { when, is_shock: kind.is_shock, is_course: false, gesture });
             }
         }
     }
-    events.sort_by_key(|(at, ..)| *at);
-    let windows = windows::Windows::draw(&plan, &mut root.split("windows").stream());
-    let events = budget::keep_within(&plan, windows.leave_alone(events));
-    plan.steps = kinds::failpoints(&plan, root);
-    plan.steps.extend(events.into_iter().map(|(at, _, action)| Step { when: When::At(at), action }));
+    let happenings = budget::keep_within(&courses, moments.leave_alone(happenings));
+    if budget::allows_points(&courses) {
+        plan.steps = points::always_on(&plan, root);
+    }
+    moments::place(&mut plan, happenings);
     plan
 }
 

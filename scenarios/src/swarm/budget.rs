@@ -1,10 +1,18 @@
 //! What the node does not promise to survive, and how plans of the swarm keep inside of it.
 //!
-//! A plan that asks for more than is promised accuses the innocent. What is left out altogether stands in [`EXCLUDED`],
-//! each with its reason, for people and for the report of a campaign.
+//! A plan that asks for more than is promised accuses the innocent. What is left out altogether stands here in tables,
+//! each with its reason, for people and for the report of a campaign; what is left out of some plans stands in rules.
+//!
+//! The rules, by disk and by quorum:
+//! - Errors of writes and syncs stop a store, which its supervisor starts again: twice at most for each store, so that it
+//!   does not give it up.
+//! - One course at most takes copies away for good, so that a minority goes at a time; unless the course asks for
+//!   recovery, the plan changes no membership, so that the minority stays one, and there are as many stores left as a
+//!   region has replicas.
+//! - A restore is alone: a cluster that is restored is in its operator's hands until everybody is led again.
 
-use super::windows::Event;
-use crate::plan::{Action, Nanos, Plan};
+use super::{Course, Happening, moments::Moment};
+use crate::plan::{Action, Nanos, Plan, knobs};
 
 /// Steps that the swarm never takes, and why.
 pub const EXCLUDED: &[(&str, &str)] = &[
@@ -13,40 +21,100 @@ pub const EXCLUDED: &[(&str, &str)] = &[
     ("disk-fault misdirected-write", "in logs and manifests outside the promise of any raft store"),
     ("disk-fault rot", "a store that finds it stops for good and has to be replaced by its operator"),
     ("remove-files", "as rot: the operator's hand, not a fault of the machine"),
-    ("crash", "as `bounce`, and the cluster is asked to be whole again in the end"),
-    ("stop", "as `bounce`, and the cluster is asked to be whole again in the end"),
-    ("wipe", "a copy that is gone needs the others and a store to go to: not drawn yet"),
-    ("lose", "as `wipe`"),
-    ("unsafe-recover", "as `wipe`"),
-    ("upgrade", "releases are not drawn yet"),
-    ("replace-peer", "as `wipe`"),
-    ("remove-store", "as `wipe`"),
-    ("up-store", "as `wipe`"),
-    ("bury-store", "as `wipe`"),
-    ("remove-tombstone", "as `wipe`"),
-    ("set-tiflash-replica", "columnar stores are not drawn yet"),
+    ("resume", "what is paused goes on by itself"),
+    ("note", "nothing happens then"),
 ];
 
-/// A store that fails for good is started again by its supervisor after a pause that grows; so often it comes back.
+/// Knobs that the swarm leaves alone, and why.
+pub const KNOBS_LEFT: &[(&str, &str)] = &[
+    ("disk.capacity", "a disk that is too small stays so, and its store down; `enospc` is the fault that ends"),
+    ("raft.log-cache", "what it changes is memory only"),
+];
+
+/// Sites that only ever wait, and why.
+pub const POINTS_ONLY_WAIT: &[(&str, &str)] = &[
+    ("engine-before-flush", "`return` is a failed write, which has to be the disk's fault"),
+    ("engine-before-manifest", "`return` is a failed write, which has to be the disk's fault"),
+    ("engine-after-wal-append", "`return` is a failed write, which has to be the disk's fault"),
+    ("engine-before-blob-sync", "`return` is a failed write, which has to be the disk's fault"),
+    ("engine-before-ingest", "`return` is a failed write, which has to be the disk's fault"),
+];
+
+/// How often errors of its disk may stop one store.
 const STOPS_PER_STORE: usize = 2;
 
-/// Without what would go past the promise: too many errors that stop one store.
-pub(super) fn keep_within(plan: &Plan, events: Vec<Event>) -> Vec<Event> {
-    let mut stops = vec![0; plan.cluster.stores as usize + 1];
-    let mut kept = events;
-    kept.retain(|(_, _, action)| {
-        let Action::DiskFault { node, kind, .. } = action else { return true };
-        if !stops_a_store(kind.as_str()) {
-            return true;
+/// So long before a restore and after it nothing else happens: what lasts has ended, and the restore is over.
+const RESTORE_ALONE: (Nanos, Nanos) = (Nanos::secs(9), Nanos::secs(12));
+
+/// Whether `return` at this site is nothing that only a disk may do.
+pub(super) fn may_return(site: &failpoints::Site) -> bool {
+    !POINTS_ONLY_WAIT.iter().any(|(name, _)| *name == site.name())
+}
+
+/// Whether sites may be active all the time in a plan with these courses.
+pub(super) fn allows_points(courses: &[Course]) -> bool {
+    !courses.contains(&Course::Restore)
+}
+
+/// As many stores as the courses need, and replicas enough that one may go.
+pub(super) fn make_room(plan: &mut Plan, courses: &[Course]) {
+    let takes = |course: &Course| courses.contains(course);
+    if [Course::Bury, Course::Wipe, Course::Lose].iter().any(takes) && plan.knobs.get(knobs::PD_REPLICAS) < 3 {
+        plan.knobs.reset(knobs::PD_REPLICAS.name());
+    }
+    let replicas = plan.knobs.get(knobs::PD_REPLICAS);
+    if [Course::Drain, Course::Bury, Course::Lose].iter().any(takes) {
+        plan.cluster.stores = plan.cluster.stores.max(replicas + 1);
+    }
+    if [Course::Wipe, Course::Recover].iter().any(takes) {
+        plan.cluster.stores = plan.cluster.stores.max(replicas).max(3);
+    }
+    if takes(&Course::Recover) || takes(&Course::Bury) {
+        // Both wait until the placement driver misses the stores.
+        plan.knobs.set(knobs::PD_STORE_DISCONNECTED, Nanos::secs(1));
+    }
+}
+
+/// Without what would go past the promise.
+pub(super) fn keep_within(courses: &[Course], mut happenings: Vec<Happening>) -> Vec<Happening> {
+    if [Course::Bury, Course::Wipe, Course::Lose].iter().any(|course| courses.contains(course)) {
+        happenings
+            .retain(|happening| happening.is_course || !happening.gesture.iter().any(|(_, action)| is_move(action)));
+        for happening in &mut happenings {
+            happening.gesture.retain(|(_, action)| !is_move(action));
         }
-        let number = node.as_str().rsplit('-').next().and_then(|number| number.parse::<usize>().ok());
-        let Some(count) = number.and_then(|number| stops.get_mut(number)) else { return false };
-        *count += 1;
-        *count <= STOPS_PER_STORE
+    }
+    if courses.contains(&Course::Restore) {
+        let restores = |happening: &Happening| happening.gesture.iter().any(|(_, step)| *step == Action::Restore {});
+        let at = happenings.iter().find(|happening| restores(happening)).map(|happening| happening.when.clone());
+        happenings.retain(|happening| match (&happening.when, &at) {
+            _ if restores(happening) => true,
+            (Moment::At(at), Some(Moment::At(restored))) => {
+                at.0 + RESTORE_ALONE.0.0 < restored.0 || at.0 > restored.0 + RESTORE_ALONE.1.0
+            }
+            _ => false,
+        });
+    }
+    let mut stops = std::collections::BTreeMap::new();
+    happenings.retain(|happening| {
+        let mut fits = true;
+        for (_, action) in &happening.gesture {
+            if let Action::DiskFault { node, kind, .. } = action
+                && stops_a_store(kind.as_str())
+            {
+                let count: &mut usize = stops.entry(node.as_str().to_owned()).or_default();
+                *count += 1;
+                fits &= *count <= STOPS_PER_STORE;
+            }
+        }
+        fits
     });
-    // What lasts ends with chaos, which heals everything; nothing begins after the last client has ended.
-    kept.retain(|(at, ..)| *at <= Nanos(plan.workload.lasting.0));
-    kept
+    happenings
+}
+
+/// Whether it changes who has a copy of a region.
+fn is_move(action: &Action) -> bool {
+    matches!(action, Action::AddPeer { .. } | Action::RemovePeer { .. } | Action::ReplacePeer { .. })
 }
 
 fn stops_a_store(kind: &str) -> bool {

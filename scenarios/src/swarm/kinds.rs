@@ -1,13 +1,13 @@
-//! What can happen in a plan of the swarm: one row a kind, each of which draws its own details.
+//! What can happen often in a plan of the swarm: one row a kind, each of which draws its own details.
 
-use sim::{Seed, Stream};
+use sim::Stream;
 
-use crate::{
-    plan::{
-        Action, DiskFault, End, Keep, Key, Keys, Nanos, Node, Plan, PointAction, Ratio, Sides, SignedNanos, Site, Step,
-        When,
-    },
-    registry,
+use super::{
+    gesture::{self, Gesture, Scene, a_while, some_time},
+    points,
+};
+use crate::plan::{
+    Action, Cluster, DiskFault, End, Keep, Key, Keys, Nanos, Node, Ratio, Release, Sides, SignedNanos, knobs,
 };
 
 /// A kind of thing that can happen.
@@ -18,157 +18,188 @@ pub struct Kind {
     /// Whether a cluster needs time to recover from it.
     pub is_shock: bool,
     /// One occurrence, if this plan's cluster allows it.
-    pub draw: fn(&Plan, &mut Stream) -> Option<Action>,
+    pub draw: fn(&Scene<'_>, &mut Stream) -> Option<Gesture>,
 }
 
 /// Every kind.
 pub const KINDS: &[Kind] = &[
-    shock("bounce", |plan, stream| {
-        let keep = *stream.pick(&[Keep::Seeded, Keep::Nothing, Keep::Prefix, Keep::Sectors])?;
-        Some(Action::Bounce { node: store(plan, stream), keep, down: Nanos::millis(stream.range(10..=4_000)) })
+    shock("bounce", |scene, stream| {
+        one(Action::Bounce { node: scene.store(stream), keep: keep(stream), down: some_time(stream) })
     }),
-    shock("bounce-pd", |_, stream| {
-        let down = Nanos::millis(stream.range(10..=2_000));
-        Some(Action::Bounce { node: Node::new("pd"), keep: Keep::Seeded, down })
+    shock("bounce-any", |scene, stream| {
+        let node = running(scene, stream)?;
+        one(Action::Bounce { node, keep: keep(stream), down: Nanos::millis(stream.range(10..=2_000)) })
     }),
-    kind("pause", |plan, stream| Some(Action::Pause { node: store(plan, stream), lasting: a_while(stream) })),
+    shock("crash", |scene, stream| one(Action::Crash { node: scene.store(stream), keep: keep(stream) })),
+    shock("stop", |scene, stream| {
+        let node = scene.store(stream);
+        let start = gesture::restart(node.clone(), None);
+        Some(vec![(Nanos::ZERO, Action::Stop { node }), (Nanos::millis(stream.range(1_000..=4_000)), start)])
+    }),
+    kind("pause", |scene, stream| one(Action::Pause { node: scene.process(stream), lasting: Some(a_while(stream)) })),
     shock("partition", partition),
-    shock("isolate", |plan, stream| Some(Action::Isolate { node: store(plan, stream), lasting: a_while(stream) })),
-    kind("clog", |plan, stream| {
-        let (from, to) = link(plan, stream)?;
-        Some(Action::Clog { from, to, lasting: a_while(stream) })
+    shock("isolate", |scene, stream| {
+        one(Action::Isolate { node: scene.process(stream), lasting: Some(a_while(stream)) })
     }),
-    kind("slow-link", |plan, stream| {
-        let (from, to) = link(plan, stream)?;
-        Some(Action::SlowLink { from, to, delay: Nanos::millis(stream.range(5..=400)), lasting: a_while(stream) })
+    kind("clog", |scene, stream| {
+        let (from, to) = scene.link(stream)?;
+        one(Action::Clog { from, to, lasting: Some(a_while(stream)) })
     }),
-    kind("lossy", |plan, stream| {
-        let (from, to) = link(plan, stream)?;
+    kind("slow-link", |scene, stream| {
+        let (from, to) = scene.link(stream)?;
+        one(Action::SlowLink { from, to, delay: Nanos::millis(stream.range(5..=400)), lasting: Some(a_while(stream)) })
+    }),
+    kind("lossy", |scene, stream| {
+        let (from, to) = scene.link(stream)?;
         let mut share = |most| Ratio::percent(stream.range(0..=most) as u32);
         let (drop, duplicate, reorder) = (share(40), share(30), share(30));
-        Some(Action::Lossy { from, to, drop, duplicate, reorder, lasting: a_while(stream) })
+        one(Action::Lossy { from, to, drop, duplicate, reorder, lasting: Some(a_while(stream)) })
     }),
-    kind("clock-drift", |plan, stream| {
-        let drift_ppm = stream.range(0..=40_000) as i64 - 20_000;
-        Some(Action::Clock { node: store(plan, stream), drift_ppm, wall_step: SignedNanos(0) })
+    kind("clock-drift", |scene, stream| {
+        // Up to what leases are promised to be safe with.
+        let drift_ppm = stream.range(0..=90_000) as i64 - 45_000;
+        one(Action::Clock { node: scene.store(stream), drift_ppm, wall_step: SignedNanos(0) })
     }),
-    kind("clock-step", |plan, stream| {
+    kind("clock-step", |scene, stream| {
         let step = Nanos::millis(stream.range(1..=60_000)).0 as i64;
         let wall_step = SignedNanos(if stream.ratio(1, 2) { step } else { -step });
-        Some(Action::Clock { node: any_node(plan, stream), drift_ppm: 0, wall_step })
+        one(Action::Clock { node: scene.process(stream), drift_ppm: 0, wall_step })
     }),
-    kind("disk-stall", |plan, stream| {
+    kind("disk-stall", |scene, stream| {
         let delay = Some(Nanos::millis(stream.range(1..=500)));
-        disk(plan, stream, DiskFault::Stall, delay)
+        disk(scene, stream, DiskFault::Stall, delay)
     }),
-    kind("read-eio", |plan, stream| disk(plan, stream, DiskFault::ReadEio, None)),
-    kind("short-read", |plan, stream| disk(plan, stream, DiskFault::ShortRead, None)),
-    shock("write-eio", |plan, stream| disk(plan, stream, DiskFault::WriteEio, None)),
-    shock("sync-eio", |plan, stream| disk(plan, stream, DiskFault::SyncEio, None)),
-    shock("enospc", |plan, stream| disk(plan, stream, DiskFault::NoSpace, None)),
-    kind("unreadable-stats", |plan, stream| {
-        Some(Action::UnreadableStats { node: store(plan, stream), lasting: a_while(stream) })
+    kind("read-eio", |scene, stream| disk(scene, stream, DiskFault::ReadEio, None)),
+    kind("short-read", |scene, stream| disk(scene, stream, DiskFault::ShortRead, None)),
+    shock("write-eio", |scene, stream| disk(scene, stream, DiskFault::WriteEio, None)),
+    shock("sync-eio", |scene, stream| disk(scene, stream, DiskFault::SyncEio, None)),
+    shock("enospc", |scene, stream| disk(scene, stream, DiskFault::NoSpace, None)),
+    kind("unreadable-stats", |scene, stream| {
+        one(Action::UnreadableStats { node: scene.store(stream), lasting: Some(a_while(stream)) })
     }),
-    kind("split", |plan, stream| Some(Action::Split { key: key(plan, stream) })),
-    kind("batch-split", |plan, stream| {
-        let mut keys: Vec<Key> = (0..stream.range(2..=4)).map(|_| key(plan, stream)).collect();
+    kind("failpoint", points::for_a_while),
+    kind("fall-behind", |scene, stream| Some(gesture::fall_behind(scene, stream))),
+    shock("lead-and-lose", |scene, stream| Some(gesture::lead_and_lose(scene, stream))),
+    kind("wander", |scene, stream| Some(gesture::wander(scene, stream))),
+    kind("heal", |_, _| one(Action::Heal {})),
+    kind("split", |scene, stream| one(Action::Split { key: scene.border(stream) })),
+    kind("batch-split", |scene, stream| {
+        let mut keys: Vec<Key> = (0..stream.range(2..=4)).map(|_| scene.border(stream)).collect();
         keys.sort();
         keys.dedup();
-        Some(Action::BatchSplit { keys: Keys(keys) })
+        one(Action::BatchSplit { keys: Keys(keys) })
     }),
-    kind("merge", |plan, stream| Some(Action::Merge { key: key(plan, stream), into: None })),
-    shock("restore", |_, _| Some(Action::Restore {})),
-    kind("cache-load", |plan, stream| {
-        let node = stream.ratio(1, 2).then(|| store(plan, stream));
-        Some(Action::CacheLoad { node, key: key(plan, stream) })
+    kind("merge", |scene, stream| {
+        let into = stream.ratio(1, 3).then(|| scene.border(stream));
+        one(Action::Merge { key: scene.key(stream), into })
     }),
-    kind("cache-evict", |plan, stream| {
-        let node = stream.ratio(1, 2).then(|| store(plan, stream));
-        Some(Action::CacheEvict { node, key: key(plan, stream) })
+    kind("transfer-leader", |scene, stream| {
+        one(Action::TransferLeader { key: scene.key(stream), to: scene.store(stream) })
     }),
-    kind("transfer-leader", |plan, stream| {
-        Some(Action::TransferLeader { key: key(plan, stream), to: store(plan, stream) })
-    }),
-    kind("add-peer", |plan, stream| {
+    kind("add-peer", |scene, stream| {
         let learner = stream.ratio(1, 3);
-        Some(Action::AddPeer { key: key(plan, stream), store: store(plan, stream), learner })
+        one(Action::AddPeer { key: scene.key(stream), store: voters(scene, stream), learner })
     }),
-    kind("remove-peer", |plan, stream| Some(Action::RemovePeer { key: key(plan, stream), store: store(plan, stream) })),
-    kind("flush", |plan, stream| Some(Action::Flush { node: store(plan, stream) })),
-    kind("compact", |plan, stream| Some(Action::Compact { node: store(plan, stream) })),
-    kind("compact-log", |plan, stream| {
-        let one = stream.ratio(1, 2);
-        Some(Action::CompactLog { node: store(plan, stream), key: one.then(|| key(plan, stream)) })
+    kind("remove-peer", |scene, stream| {
+        one(Action::RemovePeer { key: scene.key(stream), store: voters(scene, stream) })
     }),
-    kind("gc-snapshots", |plan, stream| Some(Action::GcSnapshots { node: store(plan, stream) })),
-    kind("compute-hash", |plan, stream| Some(Action::ComputeHash { key: key(plan, stream) })),
+    kind("replace-peer", |scene, stream| {
+        let (from, to) = (scene.store(stream), voters(scene, stream));
+        if from == to {
+            return None;
+        }
+        one(Action::ReplacePeer { key: scene.key(stream), from, to })
+    }),
+    kind("flush", |scene, stream| one(Action::Flush { node: scene.store(stream) })),
+    kind("compact", |scene, stream| one(Action::Compact { node: scene.store(stream) })),
+    kind("compact-log", |scene, stream| {
+        let key = stream.ratio(1, 2).then(|| scene.key(stream));
+        one(Action::CompactLog { node: scene.store(stream), key })
+    }),
+    kind("gc-snapshots", |scene, stream| one(Action::GcSnapshots { node: scene.store(stream) })),
+    kind("compute-hash", |scene, stream| one(Action::ComputeHash { key: scene.key(stream) })),
+    kind("cache-load", |scene, stream| {
+        let node = cache(scene, stream)?;
+        one(Action::CacheLoad { node, key: scene.key(stream) })
+    }),
+    kind("cache-evict", |scene, stream| {
+        let node = cache(scene, stream)?;
+        one(Action::CacheEvict { node, key: scene.key(stream) })
+    }),
+    kind("set-tiflash-replica", |scene, stream| {
+        if scene.plan.cluster.tiflash == 0 {
+            return None;
+        }
+        let edge = |stream: &mut Stream| stream.ratio(1, 3).then(|| stream.below(scene.plan.workload.keys));
+        let (start, end) = (edge(stream), edge(stream));
+        let (start, end) = match (start, end) {
+            (Some(start), Some(end)) if start == end => (None, None),
+            (Some(start), Some(end)) => (Some(start.min(end)), Some(start.max(end))),
+            edges => edges,
+        };
+        let (table, count) = (stream.range(1..=2), stream.range(0..=scene.plan.cluster.tiflash + 1));
+        one(Action::SetTiflashReplica { table, start: start.map(gesture::key), end: end.map(gesture::key), count })
+    }),
+    kind("forbidden-release", |scene, stream| {
+        // Unless it fits, the store is refused and goes on as it was.
+        let mistaken = stream.pick(node::release::RELEASES)?.name;
+        let from = node::release::Release::parse(scene.plan.cluster.release.as_str()).ok()?;
+        let to = node::release::Release::parse(mistaken).ok()?;
+        if from.exports_raft_log_to(to) || from.raft_log == node::release::RaftLogLayout::Old {
+            return None;
+        }
+        one(gesture::restart(scene.store(stream), Some(Release::new(mistaken))))
+    }),
 ];
 
-const fn kind(name: &'static str, draw: fn(&Plan, &mut Stream) -> Option<Action>) -> Kind {
+const fn kind(name: &'static str, draw: fn(&Scene<'_>, &mut Stream) -> Option<Gesture>) -> Kind {
     Kind { name, is_shock: false, draw }
 }
 
-const fn shock(name: &'static str, draw: fn(&Plan, &mut Stream) -> Option<Action>) -> Kind {
+const fn shock(name: &'static str, draw: fn(&Scene<'_>, &mut Stream) -> Option<Gesture>) -> Kind {
     Kind { name, is_shock: true, draw }
 }
 
-/// In half of the plans, sites are active with 25 %, each at one store or at all; an active one fires with 25 %.
-pub(super) fn failpoints(plan: &Plan, root: Seed) -> Vec<Step> {
-    let mut steps = Vec::new();
-    if root.split("failpoints").stream().ratio(1, 2) {
-        return steps;
+fn one(action: Action) -> Option<Gesture> {
+    Some(vec![(Nanos::ZERO, action)])
+}
+
+/// What a crash leaves; often only what was synced, or everything.
+pub(super) fn keep(stream: &mut Stream) -> Keep {
+    *stream
+        .pick(&[Keep::Seeded, Keep::Seeded, Keep::Nothing, Keep::Prefix, Keep::Sectors, Keep::Everything])
+        .expect("a list")
+}
+
+/// The placement driver or a columnar store.
+fn running(scene: &Scene<'_>, stream: &mut Stream) -> Option<Node> {
+    let tiflash = (1..=scene.plan.cluster.tiflash).map(|number| Node::new(format!("tiflash-{number}")));
+    let others: Vec<Node> = tiflash.chain([Node::new(Cluster::PD)]).collect();
+    stream.pick(&others).cloned()
+}
+
+/// A store for voters, spare ones included.
+fn voters(scene: &Scene<'_>, stream: &mut Stream) -> Node {
+    let cluster = &scene.plan.cluster;
+    if stream.ratio(1, 2) {
+        gesture::named(stream.range(1..=cluster.stores + cluster.spare))
+    } else {
+        scene.store(stream)
     }
-    for site in registry::sites() {
-        let mut stream = root.split("site").split(site.name()).stream();
-        if !stream.ratio(1, 4) {
-            continue;
-        }
-        let wait = stream.range(1..=300);
-        let action = match stream.below(3) {
-            0 => "25%return".to_owned(),
-            1 if site.waits() => "25%yield".to_owned(),
-            _ if site.waits() => format!("25%sleep({wait}ms)"),
-            _ => "25%return".to_owned(),
-        };
-        let everywhere = stream.ratio(1, 4);
-        let one = stream.range(1..=plan.cluster.stores);
-        for number in (1..=plan.cluster.stores).filter(|number| everywhere || *number == one) {
-            let node = Node::new(format!("store-{number}"));
-            let action = PointAction::new(action.clone());
-            let action = Action::Failpoint { node, site: Site::new(site.name()), action };
-            steps.push(Step { when: When::At(Nanos::ZERO), action });
-        }
-    }
-    steps
 }
 
-fn store(plan: &Plan, stream: &mut Stream) -> Node {
-    Node::new(format!("store-{}", stream.range(1..=plan.cluster.stores)))
+/// Which store's cache, if there are caches: the leader's without a name.
+fn cache(scene: &Scene<'_>, stream: &mut Stream) -> Option<Option<Node>> {
+    let node = stream.ratio(2, 3).then(|| scene.store(stream));
+    scene.plan.knobs.get(knobs::CACHE_ENABLED).then_some(node)
 }
 
-fn any_node(plan: &Plan, stream: &mut Stream) -> Node {
-    if stream.ratio(1, 4) { Node::new("pd") } else { store(plan, stream) }
-}
-
-fn key(plan: &Plan, stream: &mut Stream) -> Key {
-    Key::new(format!("k{:04}", stream.below(plan.workload.keys)))
-}
-
-fn a_while(stream: &mut Stream) -> Option<Nanos> {
-    Some(Nanos::millis(stream.range(50..=4_000)))
-}
-
-/// Two different ends of a link, in one direction.
-fn link(plan: &Plan, stream: &mut Stream) -> Option<(End, End)> {
-    let (from, to) = (any_node(plan, stream), any_node(plan, stream));
-    (from != to).then(|| (End::new(from.as_str()), End::new(to.as_str())))
-}
-
-/// Halves, one against the rest, a bridge that all reach, or the placement driver alone; symmetric or not.
-fn partition(plan: &Plan, stream: &mut Stream) -> Option<Action> {
-    let mut ends: Vec<End> = (1..=plan.cluster.stores).map(|number| End::new(format!("store-{number}"))).collect();
+/// Halves, one against the rest, a bridge that all reach, everybody alone, two that do not
+/// hear each other, or the placement driver alone; symmetric or not.
+fn partition(scene: &Scene<'_>, stream: &mut Stream) -> Option<Gesture> {
+    let mut ends: Vec<End> = scene.stores().iter().map(|node| End::new(node.as_str())).collect();
     stream.shuffle(&mut ends);
-    let sides = match stream.below(4) {
+    let mut sides = match stream.below(6) {
         0 => {
             let rest = ends.split_off(ends.len() / 2);
             vec![ends, rest]
@@ -177,18 +208,28 @@ fn partition(plan: &Plan, stream: &mut Stream) -> Option<Action> {
             let rest = ends.split_off(1);
             vec![ends, rest]
         }
-        2 => {
+        2 if ends.len() > 2 => {
             // The one that no side names reaches both.
             ends.pop();
             let rest = ends.split_off(ends.len() / 2);
             vec![ends, rest]
         }
-        _ => vec![vec![End::new("pd")], ends],
+        3 => ends.into_iter().map(|end| vec![end]).collect(),
+        4 => {
+            ends.truncate(2);
+            ends.into_iter().map(|end| vec![end]).collect()
+        }
+        _ => vec![vec![End::new(Cluster::PD)], ends],
     };
-    Some(Action::Partition { sides: Sides(sides), symmetric: stream.ratio(2, 3), lasting: a_while(stream) })
+    if sides.len() < 2 || sides.iter().any(Vec::is_empty) {
+        return None;
+    }
+    gesture::with_clients(scene, &mut sides, stream);
+    one(Action::Partition { sides: Sides(sides), symmetric: stream.ratio(2, 3), lasting: Some(a_while(stream)) })
 }
 
-fn disk(plan: &Plan, stream: &mut Stream, kind: DiskFault, delay: Option<Nanos>) -> Option<Action> {
+fn disk(scene: &Scene<'_>, stream: &mut Stream, kind: DiskFault, delay: Option<Nanos>) -> Option<Gesture> {
     let count = Some(stream.range(1..=10));
-    Some(Action::DiskFault { node: store(plan, stream), kind, path: None, count, delay, lasting: a_while(stream) })
+    let node = scene.store(stream);
+    one(Action::DiskFault { node, kind, path: None, count, delay, lasting: Some(a_while(stream)) })
 }

@@ -1,97 +1,34 @@
-//! Cluster, knobs and workload of a swarm plan; in a fifth of the plans with extreme settings.
+//! Cluster and workload of a swarm plan.
 
+use node::release::{RELEASES, Release as Row};
 use sim::{Seed, Stream};
 
 use super::NAME;
-use crate::plan::{
-    Cluster, Knobs, Mix, Nanos, Plan, Ratio, Release, Size, Workload,
-    knobs::{self, Between},
-};
+use crate::plan::{Cluster, Knobs, Mix, Nanos, Plan, Release, Workload};
 
-/// What all processes run; upgrades are steps.
-const RELEASE: &str = "8.5.0";
-
-/// A plan of this seed without steps.
+/// A plan of this seed without knobs and steps.
 pub(super) fn draw(seed: u64, root: Seed) -> Plan {
     let mut stream = root.split("shape").stream();
-    let cluster = Cluster {
-        stores: *stream.pick(&[3, 3, 3, 4, 4, 5]).expect("a list"),
-        tiflash: 0,
-        spare: *stream.pick(&[0, 0, 1]).expect("a list"),
-        release: Release::new(RELEASE),
-        regions: stream.range(1..=6),
-    };
-    let mut knobs = Knobs::default();
-    usual(&mut knobs, &mut root.split("knobs").stream());
-    let mut extremes = root.split("extremes").stream();
-    if extremes.ratio(1, 5) {
-        extreme(&mut knobs, &mut extremes);
-    }
+    let stores = *stream.pick(&[2, 3, 3, 3, 3, 4, 4, 5, 6]).expect("a list");
+    let regions = *stream.pick(&[1, 1, 1, 2, 3, 4, 6]).expect("a list");
+    let mut columnar = root.split("tiflash").stream();
+    let tiflash = if columnar.ratio(1, 2) { 0 } else { columnar.range(1..=2) };
+    let mut release = root.split("release").stream();
+    let any = release.pick(RELEASES).expect("a table").name;
+    let release = if release.ratio(1, 2) { Row::DEFAULT } else { any };
     Plan {
         scenario: NAME.to_owned(),
         history: None,
         seed,
         defects: Vec::new(),
         plant: Vec::new(),
-        cluster,
-        knobs,
+        cluster: Cluster { stores, tiflash, spare: 0, release: Release::new(release), regions },
+        knobs: Knobs::default(),
         workload: workload(&mut root.split("workload").stream()),
         trigger: Vec::new(),
         steps: Vec::new(),
-        converge_within: Nanos::secs(60),
+        converge_within: Nanos::secs(90),
         recorded: None,
-    }
-}
-
-/// Each knob that decides how often something happens, in or out with one half.
-fn usual(knobs: &mut Knobs, stream: &mut Stream) {
-    let tick = Nanos::millis(*stream.pick(&[20, 50, 50, 100]).expect("a list"));
-    knobs.set(knobs::RAFT_TICK, tick);
-    // The lease stays safely below the election timeout of ten ticks.
-    knobs.set(knobs::RAFT_LEASE, Nanos(tick.0 * 8));
-    if stream.ratio(1, 2) {
-        knobs.set(knobs::ENGINE_MEMTABLE, Size::kib(*stream.pick(&[4, 16, 32]).expect("a list")));
-    }
-    if stream.ratio(1, 2) {
-        knobs.set(knobs::RAFT_HIBERNATE, true);
-    }
-    if stream.ratio(1, 2) {
-        knobs.set(knobs::SNAPSHOT_GC_TICK, Nanos::millis(stream.range(100..=2_000)));
-    }
-    if stream.ratio(1, 2) {
-        knobs.set(knobs::SNAPSHOT_GC_TIMEOUT, Nanos::millis(stream.range(100..=5_000)));
-    }
-    if stream.ratio(1, 2) {
-        knobs.set(knobs::RAFT_LOG_GC_ENTRIES, stream.range(8..=128));
-        knobs.set(knobs::RAFT_LOG_GC_TICK, Nanos::millis(stream.range(100..=1_000)));
-    }
-    if stream.ratio(1, 2) {
-        knobs.set(knobs::REGION_SPLIT_SIZE, Size::kib(stream.range(16..=256)));
-        knobs.set(knobs::REGION_SPLIT_TICK, Nanos::millis(stream.range(200..=2_000)));
-    }
-    if stream.ratio(1, 2) {
-        knobs.set(knobs::PD_SAFE_POINT_RETENTION, Nanos::millis(stream.range(500..=10_000)));
-    }
-    if stream.ratio(1, 2) {
-        knobs.set(knobs::PD_STORE_DOWN, Nanos::millis(stream.range(1_500..=10_000)));
-    }
-    if stream.ratio(1, 4) {
-        knobs.set(knobs::NET_LOSS, Ratio::ppm(stream.range(1..=20_000) as u32));
-    }
-}
-
-/// One or two settings far from what anybody would choose.
-fn extreme(knobs: &mut Knobs, stream: &mut Stream) {
-    for _ in 0..stream.range(1..=2) {
-        match stream.below(7) {
-            0 => knobs.set(knobs::ENGINE_MEMTABLE, Size::kib(1)),
-            1 => knobs.set(knobs::NET_DELAY, Between::new(Nanos::micros(100), Nanos::millis(stream.range(10..=40)))),
-            2 => knobs.set(knobs::DISK_SYNC, Between::new(Nanos::micros(100), Nanos::millis(stream.range(10..=60)))),
-            3 => knobs.set(knobs::RAFT_MESSAGE, Size(256)),
-            4 => knobs.set(knobs::RAFT_INFLIGHT, 1),
-            5 => knobs.set(knobs::SNAPSHOT_CHUNK, Size(256)),
-            _ => knobs.set(knobs::RAFT_LOG_SEGMENT, Size::kib(2)),
-        }
     }
 }
 
@@ -108,9 +45,11 @@ fn workload(stream: &mut Stream) -> Workload {
         scan: weight(5),
         batch: weight(5),
     };
+    let (least, most) = *stream.pick(&[(2, 20), (20, 100), (20, 100), (100, 300), (300, 700)]).expect("a list");
+    let rate = stream.range(least..=most);
     Workload {
-        clients: stream.range(1..=6),
-        rate: stream.range(20..=300),
+        clients: if rate > 200 { stream.range(4..=16) } else { stream.range(1..=6) },
+        rate,
         keys: *stream.pick(&[4, 16, 64, 128, 512]).expect("a list"),
         value_bytes: *stream.pick(&[[16, 64], [16, 1_024], [256, 4_096], [16, 16_384]]).expect("a list"),
         lasting: Nanos::secs(stream.range(5..=15)),

@@ -1,0 +1,129 @@
+//! When things happen: at times, in bursts, at facts; and when nothing does.
+//!
+//! Some states are only reached by a cluster that is left alone: logs are compacted, regions sleep, repairs end. So there
+//! are quiet windows, and time to recover after a crash or a partition. Others are only reached by what happens at the
+//! very moment of something else. So a share of what happens waits for a fact, any fact, instead of for a time; no window
+//! keeps that away, since nobody knows when it comes.
+
+use sim::{Seed, Stream};
+
+use super::{Happening, gesture};
+use crate::{
+    plan::{FactSpec, Nanos, Node, On, Plan, Step, When},
+    registry,
+};
+
+/// When something is to happen.
+#[derive(Clone, Debug)]
+pub(super) enum Moment {
+    /// At a time since chaos began.
+    At(Nanos),
+    /// A while after a fact was stated.
+    Fact(On, Nanos),
+}
+
+/// How times are drawn in one plan.
+pub(super) struct Moments {
+    last_ms: u64,
+    /// When the bursts begin in which everything comes, in plans that have them.
+    bursts: Vec<u64>,
+    quiet: Vec<(Nanos, Nanos)>,
+    /// After a crash or a partition nothing else happens for so long.
+    stability: Nanos,
+    /// So many in eight wait for a fact.
+    hooked: u64,
+    stores: u64,
+    facts: Vec<FactSpec>,
+}
+
+impl Moments {
+    /// None to two quiet windows; time to recover in half of the plans; bursts in a third.
+    pub(super) fn draw(plan: &Plan, root: Seed) -> Moments {
+        let mut stream = root.split("moments").stream();
+        let last_ms = plan.workload.lasting.0 / 1_000_000;
+        let mut quiet = Vec::new();
+        for _ in 0..stream.below(3) {
+            let from = stream.range(0..=last_ms);
+            quiet.push((Nanos::millis(from), Nanos::millis(from + stream.range(500..=last_ms / 3))));
+        }
+        let stability = if stream.ratio(1, 2) { Nanos::millis(stream.range(200..=3_000)) } else { Nanos::ZERO };
+        let bursts = if stream.ratio(1, 3) { stream.range(1..=3) } else { 0 };
+        let bursts = (0..bursts).map(|_| stream.range(100..=last_ms)).collect();
+        let hooked = *stream.pick(&[0, 1, 2, 4]).expect("a list");
+        Moments { last_ms, bursts, quiet, stability, hooked, stores: plan.cluster.stores, facts: registry::facts() }
+    }
+
+    /// The moment of one thing.
+    pub(super) fn draw_one(&self, stream: &mut Stream) -> Moment {
+        if stream.ratio(self.hooked, 8) {
+            return self.at_a_fact(stream);
+        }
+        let anywhere = stream.range(100..=self.last_ms);
+        let after = stream.range(0..=1_500);
+        let at = stream.pick(&self.bursts).map_or(anywhere, |burst| burst + after);
+        Moment::At(Nanos::millis(at.min(self.last_ms)))
+    }
+
+    /// At any fact that there is, of anybody or of one store.
+    pub(super) fn at_a_fact(&self, stream: &mut Stream) -> Moment {
+        let node = stream.ratio(1, 2).then(|| gesture::named(stream.range(1..=self.stores)));
+        self.at_a_fact_of(node, |_| true, stream)
+    }
+
+    /// At any fact of a choice.
+    pub(super) fn at_a_fact_of(&self, node: Option<Node>, is_one: fn(&str) -> bool, stream: &mut Stream) -> Moment {
+        let facts: Vec<&FactSpec> = self.facts.iter().filter(|fact| is_one(fact.name)).collect();
+        let fact = stream.pick(&facts).expect("nodes state facts").name.to_owned();
+        let nth = *stream.pick(&[1, 1, 1, 2, 3, 8, 40]).expect("a list");
+        let within = Nanos::millis(self.last_ms);
+        let wait = if stream.ratio(1, 2) { Nanos::ZERO } else { Nanos::millis(stream.range(1..=400)) };
+        Moment::Fact(On { fact, node, nth, fields: Default::default(), within, after: None }, wait)
+    }
+
+    /// Without what falls into a window.
+    pub(super) fn leave_alone(&self, mut happenings: Vec<Happening>) -> Vec<Happening> {
+        happenings.sort_by_key(|happening| match happening.when {
+            Moment::At(at) => at,
+            Moment::Fact(..) => Nanos::secs(3_600),
+        });
+        let mut calm_until = Nanos::ZERO;
+        happenings.retain(|happening| {
+            let Moment::At(at) = happening.when else { return true };
+            let is_quiet = self.quiet.iter().any(|(from, to)| (*from..*to).contains(&at));
+            if !happening.is_course && (is_quiet || at < calm_until) {
+                return false;
+            }
+            if happening.is_shock {
+                calm_until = Nanos(at.0 + self.stability.0);
+            }
+            true
+        });
+        happenings
+    }
+}
+
+/// Puts the steps of what happens into the plan, in the order of time.
+pub(super) fn place(plan: &mut Plan, happenings: Vec<Happening>) {
+    let mut timed = Vec::new();
+    for Happening { when, gesture, .. } in happenings {
+        match when {
+            Moment::At(start) => {
+                timed.extend(gesture.into_iter().map(|(wait, action)| (Nanos(start.0 + wait.0), action)));
+            }
+            Moment::Fact(on, first) => {
+                let waits = first > Nanos::ZERO;
+                let mut steps = gesture.into_iter();
+                let leader = if waits { Some((Nanos::ZERO, crate::plan::Action::Note {})) } else { steps.next() };
+                let Some((_, action)) = leader else { continue };
+                plan.steps.push(Step { when: When::On(on), action });
+                let step = plan.steps.len() as u64;
+                plan.steps.extend(steps.map(|(wait, action)| {
+                    let wait = Nanos(first.0 + wait.0);
+                    Step { when: When::After { step, wait }, action }
+                }));
+            }
+        }
+    }
+    timed.sort_by_key(|(at, _)| *at);
+    plan.steps.extend(timed.into_iter().map(|(at, action)| Step { when: When::At(at), action }));
+}
