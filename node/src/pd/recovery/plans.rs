@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::survey::Survey;
+use super::survey::{Found, Survey};
 use crate::{
     region::{Epoch, Peer, PeerId, Region, RegionId, StoreId},
     wire::recovery::{Demote, ForceLeader, Plan},
@@ -33,15 +33,19 @@ pub(super) enum Error {
     NoIds,
 }
 
+/// The newest regions that nobody leads and nobody can be elected in, each with its best peer.
+fn leaderless<'s, 'a: 's>(survey: &'s Survey<'a>) -> impl Iterator<Item = Result<(&'a Region, Found<'a>), Error>> + 's {
+    let regions = survey.newest.iter().map(Found::region);
+    let without =
+        regions.filter(move |region| !survey.can_elect(region, false) && survey.force_leader(region.id).is_none());
+    without.map(move |region| Ok((region, survey.best(region).ok_or(Error::NobodyLeft(region.id))?)))
+}
+
 /// Learners on columnar stores whose log is the newest: they cannot lead, and nobody else would be elected beside them.
 pub(super) fn tombstone_learners(survey: &Survey<'_>) -> Result<Plans, Error> {
     let mut plans = Plans::new();
-    for found in &survey.newest {
-        let region = found.region();
-        if survey.can_elect(region, false) || survey.force_leader(region.id).is_some() {
-            continue;
-        }
-        let best = survey.best(region).ok_or(Error::NobodyLeft(region.id))?;
+    for leaderless in leaderless(survey) {
+        let (region, best) = leaderless?;
         if survey.is_columnar(best.store) {
             plans.entry(best.store).or_default().tombstones.push(region.id);
         }
@@ -59,12 +63,8 @@ pub(super) fn force_leaders(
     forgetful: impl FnOnce() -> bool,
 ) -> Result<Plans, Error> {
     let mut plans = Plans::new();
-    for found in &survey.newest {
-        let region = found.region();
-        if survey.can_elect(region, false) || survey.force_leader(region.id).is_some() {
-            continue;
-        }
-        let best = survey.best(region).ok_or(Error::NobodyLeft(region.id))?;
+    for leaderless in leaderless(survey) {
+        let (region, best) = leaderless?;
         if for_commit_merge && !best.report.has_commit_merge {
             continue;
         }

@@ -16,8 +16,8 @@ pub(super) struct Found<'a> {
     pub report: &'a PeerReport,
 }
 
-impl Found<'_> {
-    pub(super) fn region(&self) -> &Region {
+impl<'a> Found<'a> {
+    pub(super) fn region(&self) -> &'a Region {
         &self.report.region
     }
 

@@ -43,10 +43,7 @@ impl Check for ContentEqualsEngine {
             return Ok(());
         };
         self.judged += 1;
-        if (cached, cached_keys) == (engine, engine_keys) {
-            return Ok(());
-        }
-        let rule = if cached_keys < engine_keys { "keys-missing" } else { "content-differs" };
+        let Some(rule) = super::difference((*cached, *cached_keys), (*engine, *engine_keys)) else { return Ok(()) };
         let detail = format!(
             "the cache holds {cached_keys} keys of region {region} at version {version} with digest {:016x} ({why}), the \
              engine {engine_keys} with {:016x}",

@@ -42,10 +42,7 @@ impl Check for SnapshotReadsEngine {
             return Ok(());
         };
         self.judged += 1;
-        if (cached, cached_keys) == (engine, engine_keys) {
-            return Ok(());
-        }
-        let rule = if cached_keys < engine_keys { "keys-missing" } else { "content-differs" };
+        let Some(rule) = super::difference((*cached, *cached_keys), (*engine, *engine_keys)) else { return Ok(()) };
         let detail = format!(
             "a scan of region {region} at version {version} finds {cached_keys} keys in the cache with digest {:016x}, and \
              {engine_keys} in the engine with {:016x}",
