@@ -180,6 +180,8 @@ fn second_try(draft: &mut Draft, stream: &mut Stream) {
     let plan = &mut draft.plan;
     (plan.cluster.stores, plan.cluster.spare) = (3, 1);
     plan.cluster.regions = stream.range(2..=5);
+    // What ends chaos heals: the refusal has to stand until recovery has got so far.
+    plan.workload.lasting = Nanos::secs(14);
     draft.at(Nanos::millis(50), Action::Restart { node: Draft::store(4), release: None, prepared: true });
     let mut lost = some_stores(draft, stream, 2);
     let stays = others(draft, &lost).remove(0);
