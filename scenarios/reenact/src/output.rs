@@ -1,7 +1,11 @@
-//! What people see: progress on a terminal, tables, and the text of a failure.
+//! What people see: progress on a terminal, tables, and the text of a failure; and what CI servers are told.
 
+pub mod case;
 pub mod failure;
+mod github;
+mod junit;
 pub mod progress;
+pub mod server;
 pub mod table;
 
 use std::io::Write;

@@ -20,7 +20,7 @@ use crate::{
         tally::Tally,
     },
     exit, input,
-    output::{self, failure, progress, table},
+    output::{self, case::Case, failure, progress, server, table},
     seeds::Seeds,
     worker::Job,
 };
@@ -56,6 +56,8 @@ pub struct Args {
     /// Prints one JSON object
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    server: server::Args,
 }
 
 /// How runs are spread over processes.
@@ -92,6 +94,7 @@ pub fn run(args: Args) -> anyhow::Result<u8> {
     input::checks(&args.without_check)?;
     let scenarios = picked(&args.scenarios, &defects)?;
     let seeds = args.seed.map_or(args.seeds, |seed| Seeds { first: seed, last: seed });
+    let server = args.server.server()?;
     let options = RunOptions { without_checks: args.without_check.clone(), ..RunOptions::default() };
     let generate = GenerateOptions { defects };
     // Every plan has a number; a plan is a function of it, so none has to be kept until it has failed.
@@ -105,11 +108,15 @@ pub fn run(args: Args) -> anyhow::Result<u8> {
 
     let (bar, build) = (progress::bar(total), campaign::build());
     let (mut tally, mut failures) = (Tally::default(), BTreeMap::<u64, (Plan, Done)>::new());
+    let mut cases = BTreeMap::<u64, Case>::new();
     args.pool.pool(true).run(jobs, |done| {
         let plan = plan_of(done.number);
         tally.add(&plan, &done.outcome);
         bar.inc(1);
         let class = done.outcome.verdict.class;
+        if server.wants_all() {
+            cases.insert(done.number, Case::quiet(&plan, class));
+        }
         if class != Class::Pass && class != Class::Unarmed {
             failures.insert(done.number, (plan, done));
             bar.set_message(format!("{} failed", failures.len()));
@@ -123,9 +130,14 @@ pub fn run(args: Args) -> anyhow::Result<u8> {
 
     let mut kept = Vec::new();
     for (plan, done) in failures.values() {
-        kept.push((plan, done, keep::keep(&args.out, plan, &done.outcome, &done.stderr, &build)?));
+        let files = keep::keep(&args.out, plan, &done.outcome, &done.stderr, &build)?;
+        let case = Case::failed(plan, &done.outcome, &done.stderr, failure::lines_to_paste(&files));
+        cases.insert(done.number, case);
+        kept.push((plan, done, files));
     }
     let status = tally.status();
+    let table = table::tally(&tally);
+    server.tell("Reenact", &table, &cases.into_values().collect::<Vec<_>>())?;
     if args.json {
         output::print(&format!("{}\n", as_json(&tally, &kept, status)));
         return Ok(status);
@@ -134,7 +146,7 @@ pub fn run(args: Args) -> anyhow::Result<u8> {
         output::print("nothing was run: this build has no scenarios\n");
         return Ok(status);
     }
-    output::print(&table::tally(&tally));
+    output::print(&table);
     // One of each fingerprint, the first of them in the order of plans.
     let mut by_fingerprint = BTreeMap::<&str, Vec<usize>>::new();
     for (i, (_, done, _)) in kept.iter().enumerate() {

@@ -69,6 +69,26 @@ fn a_leak_of_randomness_is_found_and_its_first_event_named() {
 }
 
 #[test]
+fn a_ci_server_reads_what_runs_came_to() {
+    let folder = tempfile::tempdir().expect("a folder for a file");
+    let args = ["run", "concurrent-split", "--defect", "tikv-994", "--seeds", "1..2", "--junit", "runs.xml"];
+    let run = Command::new(env!("CARGO_BIN_EXE_reenact"))
+        .args(args)
+        .current_dir(folder.path())
+        .env("GITHUB_ACTIONS", "true")
+        .env("GITHUB_STEP_SUMMARY", folder.path().join("summary.md"))
+        .output()
+        .expect("the program was built");
+    let said = said(&run, 1);
+    let read = |name| std::fs::read_to_string(folder.path().join(name)).expect("it was written");
+    let (junit, summary) = (read("runs.xml"), read("summary.md"));
+    assert!(junit.contains("<testsuite name=\"concurrent-split\" tests=\"2\" failures=\"2\""), "{junit}");
+    assert!(said.contains("::error title=concurrent-split seed 1"), "{said}");
+    assert!(summary.contains("### safety: concurrent-split, seed 1"), "{summary}");
+    assert!(summary.contains("Reproduce: cargo reenact replay "), "{summary}");
+}
+
+#[test]
 fn a_recorded_trace_shows_frames_disk_calls_timers_and_facts_with_their_fields() {
     let folder = tempfile::tempdir().expect("a folder for small files");
     write(folder.path(), "p.toml", QUIET);
