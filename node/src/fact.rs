@@ -57,6 +57,11 @@ macro_rules! each_room {
 impl Fact {
     /// The specifications of all facts of all rooms.
     pub fn specs() -> impl Iterator<Item = &'static FactSpec> {
+        Self::rooms().into_iter().flatten()
+    }
+
+    /// The specifications of all facts, room by room: [`Fact::place`] is a place in these.
+    pub fn rooms() -> [&'static [FactSpec]; 10] {
         [
             crate::engine::fact::Fact::SPECS,
             crate::raftlog::fact::Fact::SPECS,
@@ -69,8 +74,23 @@ impl Fact {
             crate::cache::fact::Fact::SPECS,
             crate::pd::fact::Fact::SPECS,
         ]
-        .into_iter()
-        .flatten()
+    }
+
+    /// Which fact it is: the number of its room, and its own number there.
+    pub fn place(&self) -> (usize, usize) {
+        let room = match self {
+            Fact::Engine(_) => 0,
+            Fact::RaftLog(_) => 1,
+            Fact::Raft(_) => 2,
+            Fact::Region(_) => 3,
+            Fact::Apply(_) => 4,
+            Fact::Snapshot(_) => 5,
+            Fact::Recovery(_) => 6,
+            Fact::Store(_) => 7,
+            Fact::Cache(_) => 8,
+            Fact::Placement(_) => 9,
+        };
+        (room, each_room!(self, fact => fact.number()))
     }
 
     /// The fact's name as plans and histories write it.
@@ -123,6 +143,12 @@ macro_rules! facts {
             /// The fact's name as plans and histories write it.
             pub fn name(&self) -> &'static str {
                 match self { $(Fact::$variant { .. } => $name),* }
+            }
+
+            /// Its place in [`Fact::SPECS`].
+            pub fn number(&self) -> usize {
+                enum Number { $($variant),* }
+                match self { $(Fact::$variant { .. } => Number::$variant as usize),* }
             }
 
             /// A field's value by name.

@@ -7,7 +7,7 @@ mod log;
 mod story;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -24,7 +24,7 @@ use crate::{
     room::{self, End, World},
     trigger::Triggers,
     verdict::{Class, Verdict},
-    witness::{Arm, Testimony, Witness},
+    witness::{Arm, Coverage, Testimony, Witness},
 };
 
 /// What does not belong to the plan: how it is watched. Nothing here may change a trace.
@@ -66,6 +66,12 @@ pub struct RunStats {
     pub faults_fired: BTreeMap<String, u64>,
     /// Simulated time from first to last step, in nanoseconds.
     pub simulated_ns: u64,
+    /// What was reached.
+    #[serde(default, flatten)]
+    pub coverage: Coverage,
+    /// The knobs that the plan sets.
+    #[serde(default)]
+    pub knobs_set: BTreeSet<String>,
 }
 
 /// What a run gives back.
@@ -152,7 +158,7 @@ pub fn run(plan: &Plan, options: &RunOptions) -> Outcome {
     let written = write(options.record.as_deref(), lines.as_deref().map(str::as_bytes))
         .and_then(|()| write(options.events.as_deref(), testimony.record.as_deref()));
     match written {
-        Ok(()) => conclude(ended, testimony),
+        Ok(()) => conclude(&plan, ended, testimony),
         Err(error) => Outcome::harness("record", error),
     }
 }
@@ -190,7 +196,7 @@ fn write(path: Option<&Path>, bytes: Option<&[u8]>) -> Result<(), String> {
     }
 }
 
-fn conclude(ended: room::Outcome<Result<(), story::Failure>>, testimony: Testimony) -> Outcome {
+fn conclude(plan: &Plan, ended: room::Outcome<Result<(), story::Failure>>, testimony: Testimony) -> Outcome {
     let (steps, trace) = (ended.trace.steps, ended.trace.hash);
     let simulated_ns = u64::try_from(ended.simulated.as_nanos()).unwrap_or(u64::MAX);
     let unarmed = testimony.triggers.iter().find(|(_, count)| *count == 0).map(|(name, _)| name.clone());
@@ -234,6 +240,8 @@ fn conclude(ended: room::Outcome<Result<(), story::Failure>>, testimony: Testimo
             operations_committed: testimony.operations,
             faults_fired: testimony.faults,
             simulated_ns,
+            coverage: testimony.coverage,
+            knobs_set: plan.knobs.iter().map(|(name, _)| name.to_owned()).collect(),
         },
         trace_hash: trace,
         last_events: testimony.last_events,

@@ -7,7 +7,9 @@
 //! Not here: what a step does (`nemesis`), and what the room's steps are to a check (`witness/translate`).
 
 mod arm;
+mod coverage;
 mod ring;
+mod states;
 mod translate;
 
 use std::{
@@ -20,6 +22,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 pub use arm::Arm;
+pub use coverage::{Asked, Coverage};
 
 use crate::{
     check::{Checks, Violation},
@@ -58,6 +61,7 @@ struct Inner {
     violation: Option<Accusation>,
     operations: u64,
     faults: BTreeMap<String, u64>,
+    watching: coverage::Watching,
     record: Option<Vec<u8>>,
 }
 
@@ -86,6 +90,8 @@ pub struct Testimony {
     pub operations: u64,
     /// How often each kind of fault took effect.
     pub faults: BTreeMap<String, u64>,
+    /// What was reached.
+    pub coverage: Coverage,
     /// The last events, for people.
     pub last_events: Vec<String>,
     /// The history as text, if it was asked for.
@@ -121,6 +127,7 @@ impl Witness {
                 violation: None,
                 operations: 0,
                 faults: BTreeMap::new(),
+                watching: coverage::Watching::new(),
                 record,
             }),
             fire: OnceLock::new(),
@@ -161,6 +168,27 @@ impl Witness {
     /// A failpoint fired.
     pub fn point_fired(&self, _process: ProcessId, site: &'static failpoints::Site) {
         self.fault(site.name());
+        self.inner.lock().watching.point_fired(site.name());
+    }
+
+    /// A process has this switchboard, whose counts are wanted at the end.
+    pub fn watch_points(&self, points: failpoints::Points) {
+        self.inner.lock().watching.watch_points(points);
+    }
+
+    /// A step of the plan of this kind was done.
+    pub fn step_done(&self, kind: &'static str) {
+        self.inner.lock().watching.step_done(kind);
+    }
+
+    /// The operator was asked for something of this kind.
+    pub fn asked(&self, kind: &'static str) {
+        self.inner.lock().watching.asked(kind);
+    }
+
+    /// Something of this kind that was asked for came about.
+    pub fn succeeded(&self, kind: &'static str) {
+        self.inner.lock().watching.succeeded(kind);
     }
 
     /// Chaos begins: arms the steps that come after no other.
@@ -221,6 +249,7 @@ impl Witness {
             checks_reached: reached.map(|tally| tally.check).collect(),
             operations: inner.operations,
             faults: inner.faults.clone(),
+            coverage: inner.watching.ends(),
             last_events: inner.ring.lines(),
             record: inner.record.take(),
         }
@@ -255,6 +284,7 @@ impl Witness {
             }
             inner.triggers.on(&event);
             inner.rest.on(&event);
+            inner.watching.on(&event);
             if let Some(violation) = inner.checks.on(&event) {
                 inner.violation =
                     Some(Accusation { violation: violation.clone(), step: inner.step, time_ns: inner.time_ns });

@@ -152,6 +152,35 @@ pub enum Order {
     Probe,
 }
 
+impl Order {
+    /// The kind of step that gives it; the runner gives some itself.
+    fn kind(&self) -> &'static str {
+        match self {
+            Order::Split { keys } if keys.len() == 1 => "split",
+            Order::Split { .. } => "batch-split",
+            Order::Merge { .. } => "merge",
+            Order::Transfer { .. } => "transfer-leader",
+            Order::AddPeer { .. } => "add-peer",
+            Order::RemovePeer { .. } => "remove-peer",
+            Order::ReplacePeer { .. } => "replace-peer",
+            Order::UnsafeRecover { .. } => "unsafe-recover",
+            Order::ComputeHash { .. } => "compute-hash",
+            Order::CompactLog { .. } => "compact-log",
+            Order::RemoveStore { .. } => "remove-store",
+            Order::UpStore { .. } => "up-store",
+            Order::BuryStore { .. } => "bury-store",
+            Order::RemoveTombstones => "remove-tombstone",
+            Order::SetTiflashReplica { .. } => "set-tiflash-replica",
+            Order::Cache { load: true, .. } => "cache-load",
+            Order::Cache { load: false, .. } => "cache-evict",
+            Order::Chore { chore: Chore::Flush, .. } => "flush",
+            Order::Chore { chore: Chore::Compact, .. } => "compact",
+            Order::Chore { chore: Chore::CollectSnapshots, .. } => "gc-snapshots",
+            Order::Probe => "probe",
+        }
+    }
+}
+
 /// What a store can be told to do for itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Chore {
@@ -223,7 +252,12 @@ impl Orders {
                     let Some(cluster) = cluster.upgrade() else { return };
                     let (handle, env) = (handle.clone(), env.clone());
                     handle.clone().spawn(async move {
+                        let (witness, kind) = (cluster.witness().clone(), order.kind());
+                        witness.asked(kind);
                         let done = Operator::new(cluster, handle, env).carry_out(order).await;
+                        if done.is_ok() {
+                            witness.succeeded(kind);
+                        }
                         // Nobody waits for the orders of a plan.
                         let _ = answer.send(done);
                     });

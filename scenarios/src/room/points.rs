@@ -43,5 +43,6 @@ pub(super) fn switchboard(handle: &sim::Handle, witness: &Arc<Witness>, defects:
     for id in defects {
         points.carry_id(id).expect("the plan's defects were checked against the same table");
     }
+    witness.watch_points(points.clone());
     points
 }
