@@ -34,8 +34,9 @@ impl Entry {
     }
 }
 
-/// Planted bugs of this program, which only tests switch on: a worker that dies, hangs or panics.
-pub const WORKER_PLANTS: &[&str] = &["worker-aborts", "worker-hangs", "worker-panics"];
+/// Planted bugs of this program, which only tests switch on: a worker that dies, hangs, panics, or takes all it can get.
+pub const WORKER_PLANTS: &[&str] =
+    &["worker-aborts", "worker-allocates", "worker-hangs", "worker-overflows-stack", "worker-panics"];
 
 /// The kinds of workload.
 const WORKLOADS: &[(&str, &str)] =

@@ -1,5 +1,8 @@
 //! Many runs: the processes they run in, what they add up to, and what is kept of them.
 
+pub mod honesty;
+pub mod interrupt;
+pub mod intervals;
 pub mod keep;
 pub mod pool;
 pub mod tally;

@@ -14,6 +14,8 @@ pub const VOID: u8 = 3;
 pub const NOTHING: u8 = 4;
 /// A replayed plan did not give what it recorded.
 pub const NOT_AS_RECORDED: u8 = 5;
+/// Somebody asked it to stop.
+pub const INTERRUPTED: u8 = 130;
 /// `git bisect run` should skip this build.
 pub const BISECT_SKIP: u8 = 125;
 

@@ -2,7 +2,7 @@
 //!
 //! | file | what it is |
 //! |---|---|
-//! | `run`, `replay`, `plan`, `list`, `check`, `determinism`, `shrink`, `bench` | one command each |
+//! | `run`, `replay`, `plan`, `list`, `check`, `determinism`, `fuzz`, `corpus`, `shrink`, `bench` | one command each |
 //! | `worker` | the process in which plans run, hidden from help |
 //! | `campaign` | many runs: worker processes, what they add up to, what is kept |
 //! | `output` | tables, progress and the text of a failure |
@@ -13,8 +13,10 @@
 mod bench;
 mod campaign;
 mod check;
+mod corpus;
 mod determinism;
 mod exit;
+mod fuzz;
 mod input;
 mod list;
 mod output;
@@ -51,6 +53,10 @@ enum Command {
     Check(check::Args),
     /// Runs each plan in two processes and compares the traces
     Determinism(determinism::Args),
+    /// Runs plans of the swarm until told to stop, and keeps, sorts and shrinks what fails
+    Fuzz(fuzz::Args),
+    /// Looks into what campaigns have kept
+    Corpus(corpus::Args),
     /// Finds a smaller plan that fails in the same way
     Shrink(shrink::Args),
     /// Measures, in one process, and prints the figures as ratios
@@ -70,6 +76,8 @@ fn main() -> ExitCode {
         Command::List(args) => list::list(args),
         Command::Check(args) => check::check(args),
         Command::Determinism(args) => determinism::determinism(args),
+        Command::Fuzz(args) => fuzz::fuzz(args),
+        Command::Corpus(args) => corpus::corpus(args),
         Command::Shrink(args) => shrink::shrink(args),
         Command::Bench(args) => bench::bench(args),
         Command::Worker(args) => worker::serve(args),

@@ -2,18 +2,26 @@
 
 pub mod case;
 pub mod failure;
+pub mod honesty;
 mod github;
 mod junit;
+
 pub mod progress;
 pub mod server;
 pub mod table;
 
 use std::io::Write;
 
-/// Prints to standard output. A closed pipe ends the program quietly, as people expect of `| head`.
+/// Prints to standard output. A closed pipe ends the program quietly, as people expect of `| head`; one that cannot be
+/// written for another reason, as on a full disk, is no success.
 pub fn print(text: &str) {
     let mut out = anstream::stdout();
-    if out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err() {
-        std::process::exit(i32::from(crate::exit::PASSED));
+    if let Err(error) = out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        if error.kind() == std::io::ErrorKind::BrokenPipe {
+            std::process::exit(i32::from(crate::exit::PASSED));
+        }
+        // Nobody is left to tell when standard error is gone, too.
+        let _ = writeln!(anstream::stderr(), "error: cannot write to standard output: {error}");
+        std::process::exit(i32::from(crate::exit::VOID));
     }
 }

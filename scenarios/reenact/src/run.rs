@@ -76,7 +76,14 @@ impl PoolArgs {
     pub fn pool(&self, confirm: bool) -> Pool {
         let processors = || std::thread::available_parallelism().map_or(1, usize::from);
         let jobs = self.jobs.map_or_else(processors, usize::from);
-        Pool { jobs, run_timeout: self.run_timeout.duration(), confirm, hear: false, leak_entropy: false }
+        Pool {
+            jobs,
+            run_timeout: self.run_timeout.duration(),
+            confirm,
+            one_twice_of: 0,
+            hear: false,
+            leak_entropy: false,
+        }
     }
 }
 

@@ -20,7 +20,7 @@ use scenarios::{
 };
 
 use crate::{
-    campaign::{self, keep, pool::Pool},
+    campaign::{self, interrupt, keep, pool::Pool},
     exit, input,
     output::{self, progress},
     run::PoolArgs,
@@ -163,11 +163,15 @@ impl Runner {
                     (best.plan, best.outcome) = (search.best().clone(), outcome);
                     better(&best)?;
                 }
-                None if Instant::now() >= self.ends => break,
+                None if Instant::now() >= self.ends || interrupt::happened() => break,
                 None => search.reject(),
             }
         }
         bar.finish_and_clear();
+        if interrupt::happened() {
+            best.is_done = false;
+            return Ok(best);
+        }
         // Each was run once, by a worker that had run others: what is kept has to come back in a fresh process.
         match self.confirmed(&best.plan)? {
             Some(outcome) if outcome == best.outcome => Ok(best),

@@ -1,7 +1,8 @@
 //! The process in which plans run: a job a line on standard input, a reply a line on standard output.
 //!
 //! A worker ends when its input does, when its parent does, and after any panic, which may leave memory behind. It never decides
-//! anything; what its death means is the pool's business. Its standard error is a pipe of the pool's.
+//! anything; what its death means is the pool's business. Its standard error is a pipe of the pool's. Its address space is
+//! bounded, so that a run that allocates without end takes nothing else with it.
 //!
 //! The planted bugs of workers are here because only a worker can die like a worker.
 
@@ -13,6 +14,7 @@ use std::{
     time::Duration,
 };
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use scenarios::{
     plan::Plan,
     registry,
@@ -24,6 +26,9 @@ use crate::exit;
 
 /// How often a worker looks whether its parent is still there.
 const PARENT_TICK: Duration = Duration::from_millis(500);
+
+/// The address space of a worker. The largest plans take a small part of it.
+const ADDRESS_SPACE_MAX: u64 = 4 << 30;
 
 /// One run to do.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -64,6 +69,9 @@ pub fn serve(args: Args) -> anyhow::Result<u8> {
     }
     let vocabulary = registry::vocabulary();
     end_with_parent();
+    bound(Resource::As, ADDRESS_SPACE_MAX);
+    // Nights of aborts would fill the disk with dumps that nobody reads: the plan says it all.
+    bound(Resource::Core, 0);
     for line in std::io::stdin().lock().lines() {
         let job: Job = serde_json::from_str(&line?)?;
         let result = catch_unwind(AssertUnwindSafe(|| match Plan::parse(&job.plan, &vocabulary) {
@@ -99,6 +107,14 @@ fn end_with_parent() {
     });
 }
 
+/// Lowers a limit of this process.
+fn bound(resource: Resource, most: u64) {
+    let hard = getrlimit(resource).maximum;
+    let most = hard.map_or(most, |hard| hard.min(most));
+    // Lowering is always allowed; where it is not, the run is none the worse.
+    let _ = setrlimit(resource, Rlimit { current: Some(most), maximum: hard });
+}
+
 /// Fails as the plan's planted bugs say.
 fn misbehave(plan: &Plan) {
     for plant in &plan.plant {
@@ -107,10 +123,23 @@ fn misbehave(plan: &Plan) {
             "worker-hangs" => loop {
                 std::thread::park();
             },
+            "worker-allocates" => {
+                let mut held = Vec::new();
+                loop {
+                    held.push(vec![1_u8; 64 << 20]);
+                }
+            }
+            "worker-overflows-stack" => drop(std::hint::black_box(descend(1))),
             "worker-panics" => panic!("planted: the worker panics"),
             _ => {}
         }
     }
+}
+
+/// Calls itself until the stack is used up.
+fn descend(depth: u64) -> u64 {
+    let frame = std::hint::black_box([depth; 128]);
+    if depth == 0 { 0 } else { descend(depth + 1) + frame[1] }
 }
 
 fn message(panic: &(dyn Any + Send)) -> &str {

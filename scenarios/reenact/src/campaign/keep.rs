@@ -2,13 +2,20 @@
 //!
 //! A file is there whole or not at all: it is written under another name and then renamed.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs::File,
+    io::Write,
+    path::{Path, PathBuf},
+};
 
 use anyhow::Context;
 use scenarios::{
     plan::{Plan, Recorded},
     run::Outcome,
 };
+
+/// How the name of a file ends that is still being written.
+pub const PARTIAL: &str = "partial";
 
 /// A failure that was kept.
 #[derive(Clone, Debug)]
@@ -32,12 +39,27 @@ pub fn keep(out: &Path, plan: &Plan, outcome: &Outcome, stderr: &str, build: &st
     Ok(kept)
 }
 
-/// Writes a file whole.
+/// Writes a file whole, or leaves what was there: also when the disk is full, or the machine stops in between.
 pub fn write(path: &Path, text: &str) -> anyhow::Result<()> {
-    let partial = path.with_extension(format!("{}.partial", std::process::id()));
-    std::fs::write(&partial, text)
-        .and_then(|()| std::fs::rename(&partial, path))
-        .with_context(|| format!("cannot write {}", path.display()))
+    let partial = path.with_extension(format!("{}.{PARTIAL}", std::process::id()));
+    let written = File::create(&partial)
+        .and_then(|mut file| {
+            file.write_all(text.as_bytes())?;
+            file.sync_all()
+        })
+        .and_then(|()| std::fs::rename(&partial, path));
+    if written.is_err() {
+        // What cannot be written is reported; what is left of it may be gone already.
+        let _ = std::fs::remove_file(&partial);
+    }
+    written.with_context(|| format!("cannot write {}", path.display()))?;
+    sync_folder_of(path)
+}
+
+/// Makes a new name in a folder last.
+pub fn sync_folder_of(path: &Path) -> anyhow::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(folder).and_then(|folder| folder.sync_all()).with_context(|| format!("cannot sync {}", folder.display()))
 }
 
 #[cfg(test)]

@@ -3,14 +3,16 @@
 //! A thread a worker hands it jobs and waits. Workers are spawned from `/proc/self/exe`, because a rebuild replaces the
 //! file under `current_exe`; their standard error is a pipe, whose end is attached to a failure. A worker is replaced
 //! after a panic, a timeout, a death, and when it holds too much memory. A failure is confirmed in a fresh process
-//! before it is reported: one that does not come back is Reenact's own.
+//! before it is reported, and so is a share of the runs that do not fail: one that does not come back is Reenact's own.
+//! Workers are a process group of their own, so that a terminal's interrupt is heard here alone.
 //!
 //! Not here: what a run means, and in which order results are shown. Results come in the order of finishing.
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
     ops::ControlFlow,
-    process::{Child, ChildStdin, Command, Stdio},
+    os::unix::process::{CommandExt, ExitStatusExt},
+    process::{Child, ChildStdin, Command, ExitStatus, Stdio},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -22,7 +24,10 @@ use std::{
 
 use scenarios::{run::Outcome, verdict::Class};
 
-use crate::worker::{Job, Reply};
+use crate::{
+    campaign::interrupt,
+    worker::{Job, Reply},
+};
 
 /// Of a worker's standard error, this much of the end is kept.
 const STDERR_KEPT: usize = 64 * 1024;
@@ -42,6 +47,8 @@ pub struct Pool {
     pub run_timeout: Duration,
     /// Whether a failure is run again in a fresh process before it is reported.
     pub confirm: bool,
+    /// One of so many runs is run again in a fresh process even if it does not fail, chosen by its number; none if 0.
+    pub one_twice_of: u64,
     /// Whether what workers write to standard error goes on to that of this process as it comes.
     pub hear: bool,
     /// Whether workers let randomness of the kernel's into runs, to show that traces then differ.
@@ -74,7 +81,7 @@ impl Pool {
                 let sender = sender.clone();
                 scope.spawn(move || {
                     let mut worker = None;
-                    while !stop.load(Ordering::Relaxed) {
+                    while !is_over(stop) {
                         let next = jobs.lock().unwrap_or_else(PoisonError::into_inner).next();
                         let Some(job) = next else { break };
                         let result = self.run_job(&mut worker, &job, stop).transpose();
@@ -106,13 +113,20 @@ impl Pool {
     /// Runs one job, and again in a fresh process if it failed. `None` when the campaign was stopped meanwhile.
     fn run_job(&self, worker: &mut Option<Worker>, job: &Job, stop: &AtomicBool) -> std::io::Result<Option<Done>> {
         let Some(first) = self.attempt(worker, job, stop)? else { return Ok(None) };
-        if !self.confirm || !failed(first.outcome.verdict.class) {
+        let has_failed = failed(first.outcome.verdict.class);
+        if !(self.confirm && has_failed || self.is_run_twice(job.number)) {
             return Ok(Some(first));
         }
         *worker = None;
         let second = self.attempt(worker, job, stop)?;
         *worker = None;
         Ok(second.map(|second| confirmed(first, second)))
+    }
+
+    /// Whether the job of this number is run twice even if it does not fail.
+    pub fn is_run_twice(&self, number: u64) -> bool {
+        // Fibonacci hashing, so that the choice has nothing to do with shards and other strides.
+        self.one_twice_of > 0 && (number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32).is_multiple_of(self.one_twice_of)
     }
 
     fn attempt(&self, slot: &mut Option<Worker>, job: &Job, stop: &AtomicBool) -> std::io::Result<Option<Done>> {
@@ -143,7 +157,7 @@ impl Pool {
                     // A line of its own making, not a reply: kept with the rest of what it said.
                     _ => worker.note(&line),
                 },
-                Err(mpsc::RecvTimeoutError::Timeout) if stop.load(Ordering::Relaxed) => return Ok(None),
+                Err(mpsc::RecvTimeoutError::Timeout) if is_over(stop) => return Ok(None),
                 Err(mpsc::RecvTimeoutError::Timeout) if left.is_zero() => {
                     let detail =
                         format!("the run did not end within {:?} of real time and was ended", self.run_timeout);
@@ -154,12 +168,34 @@ impl Pool {
                 Err(mpsc::RecvTimeoutError::Timeout) => {}
                 Err(mpsc::RecvTimeoutError::Disconnected) => {
                     let (how, stderr) = worker.death();
-                    let outcome = Outcome::harness("worker-lost", format!("the worker process died: {how}"));
+                    let outcome = Outcome::harness("worker-lost", post_mortem(how.as_ref().ok(), &stderr));
                     return Ok(Some(Done { number: job.number, outcome, stderr }));
                 }
             }
         }
     }
+}
+
+/// Whether nobody waits for further runs.
+fn is_over(stop: &AtomicBool) -> bool {
+    stop.load(Ordering::Relaxed) || interrupt::happened()
+}
+
+/// What a worker died of, from how it ended and what it said last.
+fn post_mortem(how: Option<&ExitStatus>, stderr: &str) -> String {
+    let Some(how) = how else { return "the worker process died, nobody knows how".to_owned() };
+    // Whether there is a dump is the machine's business, and not part of what happened.
+    let told = how.to_string().replace(" (core dumped)", "");
+    let why = if stderr.contains("memory allocation of ") {
+        "out of memory; "
+    } else if stderr.contains("has overflowed its stack") {
+        "stack overflow; "
+    } else if how.signal() == Some(9) {
+        "perhaps out of memory; "
+    } else {
+        ""
+    };
+    format!("{why}the worker process died: {told}")
 }
 
 /// Whether a run of this class is confirmed, and its worker replaced.
@@ -181,7 +217,8 @@ fn confirmed(first: Done, second: Done) -> Done {
             if verdict.check.is_empty() { String::new() } else { format!(" `{}` {}", verdict.check, verdict.detail) };
         format!("{}{what} at step {}, trace {trace_hash:016x}", verdict.class, verdict.step)
     };
-    let detail = format!("a failure did not come back in a fresh process\nfirst: {}\nthen: {}", tell(a), tell(b));
+    let what = if failed(a.verdict.class) { "a failure did not come back" } else { "a run came to something else" };
+    let detail = format!("{what} in a fresh process\nfirst: {}\nthen: {}", tell(a), tell(b));
     let mut outcome = Outcome::harness("not-repeatable", detail);
     outcome.last_events = first.outcome.last_events;
     Done { number: first.number, outcome, stderr: first.stderr }
@@ -205,6 +242,7 @@ impl Worker {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
+            .process_group(0)
             .spawn()?;
         let stdout = child.stdout.take().expect("standard output was asked for as a pipe");
         let mut pipe = child.stderr.take().expect("standard error was asked for as a pipe");
@@ -255,8 +293,8 @@ impl Worker {
     }
 
     /// How a process died that closed its output by itself, and all that it said.
-    fn death(mut self) -> (String, String) {
-        let how = self.child.wait().map_or_else(|error| error.to_string(), |status| status.to_string());
+    fn death(mut self) -> (std::io::Result<ExitStatus>, String) {
+        let how = self.child.wait();
         self.stop();
         (how, self.stderr_so_far())
     }

@@ -14,3 +14,12 @@ pub fn bar(runs: u64) -> ProgressBar {
         .expect("the template is fixed and sound");
     ProgressBar::with_draw_target(Some(runs), target).with_style(style)
 }
+
+/// A bar for nobody knows how many runs.
+pub fn spinner() -> ProgressBar {
+    let style = ProgressStyle::with_template("{spinner} {pos} runs in {elapsed}, {per_sec}  {msg}")
+        .expect("the template is fixed and sound");
+    let bar = bar(0).with_style(style);
+    bar.unset_length();
+    bar
+}

@@ -1,0 +1,216 @@
+//! One failure of a corpus: a folder with its fastest plan, the shrunk one, and what it came to.
+//!
+//! The folder is made under another name and then renamed, so that it is there whole or not at all. Afterwards each file
+//! is replaced whole. Everything here is done under the corpus's lock, but for reading.
+
+use std::path::{Path, PathBuf};
+
+use scenarios::{
+    plan::{Plan, Recorded},
+    run::Outcome,
+    verdict::Class,
+};
+use serde::{Deserialize, Serialize};
+
+use super::reader::{self, FORMAT, Form, Reader};
+use crate::{
+    campaign::keep::{self, PARTIAL},
+    output::failure as text,
+};
+
+/// The fastest plan with this fingerprint.
+pub const ORIGINAL: &str = "original.toml";
+/// The smallest plan with this fingerprint that was found so far.
+pub const SHRUNK: &str = "shrunk.toml";
+/// What happened, for people.
+pub const REPORT: &str = "report.txt";
+/// What happened, for machines.
+pub const VERDICT: &str = "verdict.json";
+
+/// So much of a fingerprint is in the name of its folder.
+const NAME_MAX: usize = 72;
+
+/// What stands in `verdict.json`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// The version of the file.
+    pub reenact_failure: u64,
+    /// By which failures are sorted.
+    pub fingerprint: String,
+    /// The class of the verdict.
+    pub class: Class,
+    /// The check that accused.
+    pub check: String,
+    /// What it said.
+    pub detail: String,
+    /// The campaign that met it first.
+    pub first_campaign: u64,
+    /// The campaign that the kept plan is from.
+    pub campaign: u64,
+    /// The build that ran it then.
+    pub build: String,
+    /// The kept plan's scenario.
+    pub scenario: String,
+    /// The kept plan's seed.
+    pub seed: u64,
+    /// The defects that the nodes carried.
+    pub defects: Vec<String>,
+    /// Steps of the trace until the verdict: of several plans, the one with the fewest is kept.
+    pub step: u64,
+    /// Simulated time until the verdict, in nanoseconds.
+    pub time_ns: u64,
+    /// How many steps the kept plan has.
+    pub plan_steps: usize,
+    /// How far it was shrunk.
+    pub shrunk: Option<Shrunk>,
+}
+
+/// How far a plan was shrunk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shrunk {
+    /// How many steps are left.
+    pub plan_steps: usize,
+    /// How many plans were tried.
+    pub attempts: u64,
+    /// Whether nothing smaller can be found; if not, the time was up.
+    pub is_done: bool,
+    /// Real time that was spent, in seconds.
+    pub spent_s: u64,
+    /// The build that it fails with.
+    pub build: String,
+    /// Why shrinking was given up, if it was.
+    pub trouble: Option<String>,
+}
+
+impl Form for Record {
+    const KEY: &str = "reenact_failure";
+}
+
+/// A failure and where it is.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// Its folder.
+    pub folder: PathBuf,
+    /// What it came to.
+    pub record: Record,
+}
+
+impl Failure {
+    /// Reads a failure. Of a damaged record, as much is made as the plan has recorded.
+    pub fn read(folder: &Path, reader: &mut Reader) -> anyhow::Result<Option<Self>> {
+        let path = folder.join(VERDICT);
+        if let Some(record) = reader.json::<Record>(&path)? {
+            return Ok(Some(Self { folder: folder.to_owned(), record }));
+        }
+        let vocabulary = scenarios::registry::vocabulary();
+        let plan = std::fs::read(folder.join(ORIGINAL)).ok();
+        let plan = plan.and_then(|bytes| Plan::parse_bytes(&bytes, &vocabulary).ok());
+        let Some((plan, recorded)) = plan.and_then(|plan| plan.recorded.clone().map(|recorded| (plan, recorded)))
+        else {
+            reader.damaged(folder, "it has neither a verdict nor a plan that says what it came to");
+            return Ok(None);
+        };
+        let record = Record {
+            reenact_failure: FORMAT,
+            fingerprint: recorded.fingerprint,
+            class: recorded.class,
+            check: recorded.check,
+            detail: String::new(),
+            first_campaign: 0,
+            campaign: 0,
+            build: recorded.build,
+            scenario: plan.scenario.clone(),
+            seed: plan.seed,
+            defects: plan.defects.clone(),
+            step: recorded.step,
+            time_ns: 0,
+            plan_steps: plan.steps.len(),
+            shrunk: None,
+        };
+        Ok(Some(Self { folder: folder.to_owned(), record }))
+    }
+
+    /// The record of a run.
+    pub fn record(plan: &Plan, outcome: &Outcome, build: &str, campaign: u64) -> Record {
+        let verdict = &outcome.verdict;
+        Record {
+            reenact_failure: FORMAT,
+            fingerprint: verdict.fingerprint.clone(),
+            class: verdict.class,
+            check: verdict.check.clone(),
+            detail: verdict.detail.clone(),
+            first_campaign: campaign,
+            campaign,
+            build: build.to_owned(),
+            scenario: plan.scenario.clone(),
+            seed: plan.seed,
+            defects: plan.defects.clone(),
+            step: verdict.step,
+            time_ns: verdict.time_ns,
+            plan_steps: plan.steps.len(),
+            shrunk: None,
+        }
+    }
+
+    /// Writes what a run gave into a folder that is there.
+    pub fn write(folder: &Path, record: &Record, plan: &Plan, outcome: &Outcome, stderr: &str) -> anyhow::Result<()> {
+        let kept = Plan { recorded: Some(Recorded::of(&outcome.verdict, &record.build)), ..plan.clone() };
+        keep::write(&folder.join(ORIGINAL), &kept.to_string())?;
+        keep::write(&folder.join(REPORT), &text::report(plan, outcome, stderr))?;
+        // Last: who finds it finds the others.
+        reader::write(&folder.join(VERDICT), record)
+    }
+
+    /// Writes the record again, after it was shrunk.
+    pub fn save(&self) -> anyhow::Result<()> {
+        reader::write(&self.folder.join(VERDICT), &self.record)
+    }
+
+    /// The plan to look at first.
+    pub fn best_plan(&self) -> PathBuf {
+        let shrunk = self.folder.join(SHRUNK);
+        if shrunk.exists() { shrunk } else { self.folder.join(ORIGINAL) }
+    }
+}
+
+/// The name of a fingerprint's folder: as much of it as people can read, and a hash of all of it.
+pub fn folder_name(fingerprint: &str) -> String {
+    let mut name = String::new();
+    for c in fingerprint.chars() {
+        match c.is_ascii_alphanumeric() || c == '.' || c == '-' {
+            true => name.push(c.to_ascii_lowercase()),
+            false if name.ends_with('_') => {}
+            false => name.push('_'),
+        }
+        if name.len() >= NAME_MAX {
+            break;
+        }
+    }
+    let hash = fingerprint
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
+    let name = name.trim_matches(['_', '.', '-']);
+    format!("{name}{}{:08x}", if name.is_empty() { "" } else { "-" }, (hash ^ (hash >> 32)) as u32)
+}
+
+/// Whether something in the folder of failures was still being made when its maker ended.
+pub fn is_unfinished(name: &str) -> bool {
+    name.starts_with(".new-") || name.ends_with(&format!(".{PARTIAL}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fingerprint_makes_a_name_that_is_safe_and_its_own() {
+        let name = folder_name("one-lease: two at once at `../../etc`\n/ü");
+        assert!(name.starts_with("one-lease_two_at_once_at_..-") || name.starts_with("one-lease_two_at_once_at_"));
+        assert!(name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b)), "{name}");
+        let long = "x".repeat(500);
+        assert!(folder_name(&long).len() < 100);
+        assert_ne!(folder_name(&long), folder_name(&format!("{long}y")));
+        assert_eq!(folder_name("").len(), 8);
+        assert!(!folder_name("...").starts_with('.'));
+    }
+}

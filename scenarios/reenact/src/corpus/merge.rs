@@ -1,0 +1,165 @@
+//! `corpus merge`: takes what other corpora hold into one, as after a night on several machines.
+//!
+//! Failures are joined by fingerprint: the faster plan is kept, and the smaller shrunk one. Seeds are joined if they are of
+//! one campaign, build and plans; a part that both have done counts once. What is merged from stays as it is, and to merge
+//! again changes nothing.
+
+use std::path::{Path, PathBuf};
+
+use super::{
+    Which,
+    failure::{Failure, ORIGINAL, REPORT, SHRUNK},
+    folder::{Folder, Header},
+    reader::{self, FORMAT, Reader},
+    same_in,
+    shard::{self, Paths, State},
+    tell_notes,
+};
+use crate::{campaign::keep, exit, input::Refused, output};
+
+/// What to merge.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Corpora to take from; they stay as they are
+    #[arg(value_name = "FROM", required = true)]
+    from: Vec<PathBuf>,
+    #[command(flatten)]
+    which: Which,
+}
+
+/// Merges.
+pub fn merge(args: &Args) -> anyhow::Result<u8> {
+    let sources = args.from.iter().map(|dir| Folder::existing(dir)).collect::<Result<Vec<_>, _>>()?;
+    let into = Folder::made(&args.which.corpus)?;
+    for source in &sources {
+        if is_same_folder(source.dir(), into.dir()) {
+            return Err(Refused(format!("{}: a corpus is not merged into itself", source.dir().display())).into());
+        }
+    }
+    let held = into.lock()?;
+    for source in &sources {
+        let mut reader = Reader::looking();
+        let failures = source.failures(&mut reader)?;
+        let count = failures.len();
+        let mut new = 0;
+        for failure in failures {
+            new += u64::from(take(&into, &failure)?);
+        }
+        let seeds = seeds(&into, source, &mut reader)?;
+        tell_notes(&reader);
+        output::print(&format!("{}: {count} failures, {new} of them new; {seeds}\n", source.dir().display()));
+    }
+    drop(held);
+    Ok(exit::PASSED)
+}
+
+/// Takes one failure; whether it was not there.
+fn take(into: &Folder, failure: &Failure) -> anyhow::Result<bool> {
+    let folder = same_in(into, failure);
+    let mut reader = Reader::mending();
+    let known = if folder.is_dir() { Failure::read(&folder, &mut reader)? } else { None };
+    tell_notes(&reader);
+    let Some(known) = known else {
+        let making = into.failures_dir().join(format!(".new-{}", std::process::id()));
+        std::fs::create_dir_all(&making)?;
+        copy(failure, &making, &[ORIGINAL, REPORT, SHRUNK])?;
+        // Campaigns are numbered by each corpus for itself.
+        let record = super::failure::Record { first_campaign: 0, campaign: 0, ..failure.record.clone() };
+        Failure { folder: making.clone(), record }.save()?;
+        match folder.is_dir() {
+            // A damaged one is there: it gets what it lacks.
+            true => {
+                for name in [ORIGINAL, REPORT, SHRUNK, super::failure::VERDICT] {
+                    if making.join(name).exists() {
+                        std::fs::rename(making.join(name), folder.join(name))?;
+                    }
+                }
+                std::fs::remove_dir_all(&making)?;
+            }
+            false => std::fs::rename(&making, &folder)?,
+        }
+        keep::sync_folder_of(&folder)?;
+        return Ok(true);
+    };
+    let mut merged = known.clone();
+    if known.record.build == failure.record.build && failure.record.step < known.record.step {
+        copy(failure, &folder, &[ORIGINAL, REPORT])?;
+        let (first_campaign, campaign) = (known.record.first_campaign, known.record.campaign);
+        let shrunk = known.record.shrunk.clone();
+        merged.record = super::failure::Record { first_campaign, campaign, shrunk, ..failure.record.clone() };
+    }
+    let size = |failure: &Failure| {
+        let shrunk = failure.record.shrunk.as_ref().filter(|shrunk| shrunk.trouble.is_none());
+        shrunk.map_or(usize::MAX, |shrunk| shrunk.plan_steps)
+    };
+    if size(failure) < size(&known) {
+        copy(failure, &folder, &[SHRUNK])?;
+        merged.record.shrunk = failure.record.shrunk.clone();
+    }
+    if merged.record != known.record {
+        merged.save()?;
+    }
+    Ok(false)
+}
+
+/// Copies files of a failure that are there.
+fn copy(failure: &Failure, to: &Path, names: &[&str]) -> anyhow::Result<()> {
+    for name in names {
+        if let Ok(text) = std::fs::read_to_string(failure.folder.join(name)) {
+            keep::write(&to.join(name), &text)?;
+        }
+    }
+    Ok(())
+}
+
+/// Takes the seeds that another corpus has done, and says how that went.
+fn seeds(into: &Folder, source: &Folder, reader: &mut Reader) -> anyhow::Result<String> {
+    let Some(theirs) = source.header(reader)? else { return Ok("it has run no seeds".to_owned()) };
+    let ours = match into.header(&mut Reader::looking())? {
+        Some(ours) => ours,
+        None => {
+            let ours = Header { reenact_campaign: FORMAT, number: 1, ..theirs.clone() };
+            reader::write(&into.dir().join("campaign.json"), &ours)?;
+            ours
+        }
+    };
+    if ours.identity != theirs.identity {
+        return Ok("its seeds are of another build or other plans, and were left".to_owned());
+    }
+    let (mut taken, mut left) = (0, 0);
+    for state in source.shards(&theirs, reader)? {
+        let paths = Paths::new(&into.dir().join("shards"), ours.number, state.shard);
+        let lock = shard::lock(&paths.lock)?;
+        let known = paths.read(&mut Reader::looking())?;
+        let known = known.unwrap_or_else(|| State::new(ours.clone(), state.shard));
+        let common = known.done.common(&state.done);
+        if common == state.done.len() {
+            continue;
+        }
+        // Totals can be added up and not taken apart: seeds that both have would count twice.
+        if common > 0 && common < known.done.len() {
+            left += state.done.len() - common;
+            continue;
+        }
+        let mut merged = if common > 0 { State { campaign: ours.clone(), ..state.clone() } } else { known.clone() };
+        if common == 0 {
+            merged.done.add(&state.done);
+            merged.totals.merge(&state.totals);
+            for (fingerprint, found) in &state.failures {
+                merged.failures.entry(fingerprint.clone()).or_default().add(found);
+            }
+        }
+        taken += merged.done.len() - known.done.len();
+        reader::write(&paths.state, &merged)?;
+        drop(lock);
+    }
+    let left = if left > 0 { format!("; {left} were left, because parts of them are known") } else { String::new() };
+    Ok(format!("{taken} seeds taken{left}"))
+}
+
+fn is_same_folder(one: &Path, other: &Path) -> bool {
+    match (one.canonicalize(), other.canonicalize()) {
+        (Ok(one), Ok(other)) => one == other,
+        _ => false,
+    }
+}

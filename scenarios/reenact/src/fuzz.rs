@@ -1,0 +1,291 @@
+//! `fuzz`: a campaign over plans of the swarm, which keeps, sorts and shrinks what fails.
+//!
+//! A seed is done when whatever it found is on the disk and its line is in the journal; so an end at any moment loses
+//! nothing that was found, and the next start goes on with the seeds that are not done. First of all runs a canary, a
+//! plan that must fail: a campaign that does not notice it proves nothing.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `source` | from a seed to a plan |
+//! | `shard` | which seeds are this process's |
+//! | `shrinking` | smaller plans of what was found |
+//! | `telling` | progress for people, lines for machines |
+//!
+//! Not here: files (`corpus`), processes (`campaign::pool`), and what runs add up to (`campaign::honesty`).
+
+pub mod shard;
+mod shrinking;
+mod source;
+mod telling;
+
+use std::{
+    ops::ControlFlow,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use scenarios::{plan::Vocabulary, registry, run::RunOptions, verdict::Class};
+
+use self::{shard::Shard, source::Source, telling::Telling};
+use crate::{
+    campaign::{
+        self,
+        honesty::{self, Ran, Totals, gaps},
+        interrupt,
+        pool::{Done, Pool},
+    },
+    corpus::{
+        folder::{Folder, Header, Identity},
+        reader::Reader,
+        shard::Writer,
+        sorted::{Overview, Status},
+    },
+    exit,
+    input::{self, Refused},
+    run::PoolArgs,
+    seeds::Seeds,
+    worker::Job,
+};
+
+/// One of so many runs is run in two processes, to see that both give one trace.
+const ONE_TWICE_OF: u64 = 20;
+
+/// Of more seeds than this nobody waits for the end, and the bar does not say how many are left.
+const COUNTED_MAX: u64 = 10_000_000;
+
+/// A plan that must fail.
+const CANARY: &str = include_str!("fuzz/canary.toml");
+
+/// What to do.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Real time after which no further run begins; without it and without seeds the campaign goes on until interrupted
+    #[arg(long, value_name = "M", value_parser = minutes, conflicts_with = "seeds")]
+    minutes: Option<Duration>,
+    /// Seeds, both ends included; without them a campaign goes on where the last one ended
+    #[arg(long, value_name = "A..B")]
+    seeds: Option<Seeds>,
+    /// Runs one part of the campaign: `1/3`, or `auto` to take it from the engine that started this process
+    #[arg(long, value_name = "I/N|auto")]
+    shard: Option<String>,
+    /// Where failures are kept, and what is done; made if need be
+    #[arg(long, value_name = "DIR", default_value = crate::corpus::DEFAULT)]
+    corpus: PathBuf,
+    /// Carries a historic defect. May be repeated
+    #[arg(long, value_name = "ID")]
+    defect: Vec<String>,
+    /// Runs this plan with each seed, instead of plans of the swarm. May be repeated: they take turns
+    #[arg(long, value_name = "FILE.toml")]
+    plan: Vec<PathBuf>,
+    #[command(flatten)]
+    pool: PoolArgs,
+    /// Begins the next campaign in a corpus whose last one is of another build, or runs other plans
+    #[arg(long)]
+    new_build: bool,
+    /// Leaves failures as they were found
+    #[arg(long)]
+    no_shrink: bool,
+    /// Real time for each failure that is shrunk, after the last run
+    #[arg(long, value_name = "S", default_value_t = 60, conflicts_with = "no_shrink")]
+    shrink_seconds: u64,
+    /// Prints a JSON object a line
+    #[arg(long)]
+    json: bool,
+    /// Another canary: for the test which shows that one that lives is noticed
+    #[arg(long, value_name = "FILE.toml", hide = true)]
+    canary: Option<PathBuf>,
+}
+
+fn minutes(text: &str) -> Result<Duration, String> {
+    let minutes = text.parse::<f64>().map_err(|_| format!("`{text}` is no number of minutes"))?;
+    if !(minutes > 0.0 && minutes < 1e9) {
+        return Err("it should be more than none, and end within a life".to_owned());
+    }
+    Ok(Duration::from_secs_f64(minutes * 60.0))
+}
+
+/// Runs the campaign, and says what came of it.
+pub fn fuzz(args: Args) -> anyhow::Result<u8> {
+    let vocabulary = registry::vocabulary();
+    let shard = shard(args.shard.as_deref())?;
+    let source = Source::new(&args.plan, input::defects(&args.defect)?, &vocabulary)?;
+    let build = campaign::build();
+    let identity = Identity { build, source: source.name(), defects: source.defects().to_vec() };
+    interrupt::listen()?;
+    let telling = Telling::new(args.json);
+
+    let folder = Folder::made(&args.corpus)?;
+    let mut reader = Reader::mending();
+    let entered = folder.lock().map_err(anyhow::Error::from).and_then(|held| {
+        let header = folder.enter(&identity, args.new_build, &held, &mut reader)?;
+        // Nobody else changes failures now, so that what is damaged can be set aside.
+        folder.failures(&mut reader)?;
+        let writer = folder.shard(&header, shard, &mut reader)?;
+        Ok((header, writer))
+    });
+    reader.notes.iter().for_each(|note| telling.note(note));
+    let (header, writer) = entered.map_err(unusable)?;
+
+    let mut hunt = Hunt { folder, header, shard, source, pool: args.pool.pool(true), writer, telling };
+    hunt.pool.one_twice_of = ONE_TWICE_OF;
+    hunt.telling.started(&hunt.folder, &hunt.header, shard, hunt.writer.state.done.len());
+    let has_canary_failed = hunt.canary_fails(args.canary.as_ref(), &vocabulary)?;
+    if !has_canary_failed && !interrupt::happened() {
+        hunt.telling.canary_lives();
+        return Ok(exit::VOID);
+    }
+    hunt.run(args.seeds, args.minutes)?;
+    if !args.no_shrink && !interrupt::happened() {
+        shrinking::shrink(&hunt, Duration::from_secs(args.shrink_seconds)).map_err(unusable)?;
+    }
+    hunt.conclude()
+}
+
+fn shard(text: Option<&str>) -> Result<Shard, Refused> {
+    match text {
+        None => Ok(Shard::default()),
+        Some("auto") => Shard::detect(|name| std::env::var(name).ok()).map_err(Refused),
+        Some(text) => text.parse().map_err(|error| Refused(format!("--shard: {error}"))),
+    }
+}
+
+/// A corpus that cannot be written ends a campaign; nothing that it holds is lost.
+fn unusable(error: anyhow::Error) -> anyhow::Error {
+    match error.is::<Refused>() {
+        true => error,
+        false => Refused(format!(
+            "the corpus cannot be used: {error:#}\nWhat it holds is safe: mend this, and the same command goes on from there"
+        ))
+        .into(),
+    }
+}
+
+/// A campaign that is going on.
+struct Hunt {
+    folder: Folder,
+    header: Header,
+    shard: Shard,
+    source: Source,
+    pool: Pool,
+    writer: Writer,
+    telling: Telling,
+}
+
+impl Hunt {
+    /// Whether the plan that must fail does.
+    fn canary_fails(&self, file: Option<&PathBuf>, vocabulary: &Vocabulary) -> anyhow::Result<bool> {
+        let plan = match file {
+            Some(file) => input::plan_file(file, vocabulary)?.to_string(),
+            None => CANARY.to_owned(),
+        };
+        let mut fails = false;
+        let job = Job { number: 0, plan, options: RunOptions::default() };
+        Pool { jobs: 1, ..self.pool }.run(std::iter::once(job), |done| {
+            fails = done.outcome.verdict.class.is_violation();
+            ControlFlow::Continue(())
+        })?;
+        Ok(fails)
+    }
+
+    /// Runs the seeds that are not done.
+    fn run(&mut self, seeds: Option<Seeds>, time: Option<Duration>) -> anyhow::Result<()> {
+        let ends = time.map(|time| Instant::now() + time);
+        let Seeds { first, last } = seeds.unwrap_or(Seeds { first: self.header.first_seed, last: u64::MAX });
+        // Another count of shards may have run in this folder before.
+        let mut reader = Reader::looking();
+        let mut others = self.folder.shards(&self.header, &mut reader)?;
+        others.retain(|state| state.shard != self.shard);
+        others.push(self.writer.state.clone());
+        let is_done = |seed: u64| others.iter().any(|state| state.has_done(seed));
+        let todo = || self.shard.seeds(first, last).filter(|seed| !is_done(*seed));
+        let are_few = seeds.is_some() && last - first < COUNTED_MAX;
+        self.telling.begins(are_few.then(|| todo().count() as u64));
+
+        let (source, telling, folder, header, pool) =
+            (&self.source, &self.telling, &self.folder, &self.header, self.pool);
+        let writer = &mut self.writer;
+        let jobs = todo().take_while(|_| ends.is_none_or(|ends| Instant::now() < ends)).map(|seed| Job {
+            number: seed,
+            plan: source.plan(seed).to_string(),
+            options: RunOptions::default(),
+        });
+        let mut trouble = None;
+        pool.run(jobs, |done| match take(folder, header, source, pool, writer, telling, &done) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => {
+                trouble = Some(error);
+                ControlFlow::Break(())
+            }
+        })?;
+        self.telling.ends();
+        if let Some(error) = trouble {
+            return Err(unusable(error));
+        }
+        self.writer.checkpoint().map_err(unusable)
+    }
+
+    /// Says what happened, and what it amounts to.
+    fn conclude(&self) -> anyhow::Result<u8> {
+        let mut reader = Reader::looking();
+        let overview = Overview::of(&self.folder, &mut reader)?;
+        let totals = &self.writer.state.totals;
+        let gaps = if self.source.is_swarm() { gaps::gaps(totals) } else { Vec::new() };
+        let status = match interrupt::happened() {
+            true => exit::INTERRUPTED,
+            false => status(totals, &gaps),
+        };
+        self.telling.report(&overview, totals, &gaps, self.shard, status);
+        Ok(status)
+    }
+}
+
+/// Puts a run that is done on the disk, and tells of it.
+fn take(
+    folder: &Folder,
+    header: &Header,
+    source: &Source,
+    pool: Pool,
+    writer: &mut Writer,
+    telling: &Telling,
+    done: &Done,
+) -> anyhow::Result<()> {
+    let plan = source.plan(done.number);
+    let is_failure = honesty::is_kept(done.outcome.verdict.class);
+    let ran = Ran::new(&plan, &done.outcome, !is_failure && pool.is_run_twice(done.number));
+    let kept = match is_failure {
+        false => None,
+        true => match folder.keep(&plan, &done.outcome, &done.stderr, header) {
+            Ok(kept) => Some(kept),
+            Err(error) => {
+                // The one place left for it.
+                telling.homeless(&plan, done);
+                return Err(error);
+            }
+        },
+    };
+    writer.add(&ran)?;
+    telling.ran(&ran, &done.outcome, kept.as_ref());
+    Ok(())
+}
+
+/// The exit status that a campaign amounts to.
+fn status(totals: &Totals, gaps: &[gaps::Gap]) -> u8 {
+    let is_void = totals.count(Class::Harness) + totals.count(Class::Inconclusive) > 0
+        || totals.unarmed().next().is_some()
+        || totals.runs >= gaps::RUNS_MIN && gaps.iter().any(gaps::Gap::is_hole);
+    if totals.runs == 0 {
+        exit::NOTHING
+    } else if is_void {
+        exit::VOID
+    } else if Class::ALL.iter().any(|class| class.is_violation() && totals.count(*class) > 0) {
+        exit::VIOLATION
+    } else {
+        exit::PASSED
+    }
+}
+
+/// How many failures a report counts under each status, in words.
+fn in_words(overview: &Overview) -> String {
+    let counts = Status::ALL.map(|status| format!("{} {}", overview.count(status), status.as_str()));
+    counts.join(", ")
+}

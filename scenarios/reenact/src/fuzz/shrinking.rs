@@ -1,0 +1,115 @@
+//! Smaller plans of what a campaign found, one failure after the other, once the seeds are run.
+//!
+//! What is smaller is written at once, so that an interrupted search goes on from there. A failure that was shrunk to the
+//! end is left alone until another build finds it again.
+
+use std::time::{Duration, Instant};
+
+use scenarios::{plan::Plan, registry, run::Outcome};
+
+use super::Hunt;
+use crate::{
+    campaign::{interrupt, keep},
+    corpus::{
+        failure::{Failure, ORIGINAL, SHRUNK, Shrunk},
+        reader::Reader,
+    },
+    input,
+    shrink::{self, Runner},
+};
+
+/// Shrinks every failure that this part of the campaign met and that is not as small as it gets.
+pub(super) fn shrink(hunt: &Hunt, budget: Duration) -> anyhow::Result<()> {
+    let mut failures = hunt.folder.failures(&mut Reader::looking())?;
+    failures.retain(|failure| {
+        failure.record.class.is_violation()
+            && hunt.writer.state.failures.contains_key(&failure.record.fingerprint)
+            && has_time(failure, &hunt.header.identity.build, budget)
+    });
+    for mut failure in failures {
+        if interrupt::happened() {
+            break;
+        }
+        hunt.telling.shrinks(&failure);
+        let begun = Instant::now();
+        let shrunk = one(hunt, &failure, budget)?;
+        if interrupt::happened() {
+            break;
+        }
+        let spent_s = begun.elapsed().as_secs();
+        let build = hunt.header.identity.build.clone();
+        let (plan_steps, attempts) = (failure.record.plan_steps, 0);
+        failure.record.shrunk = Some(match shrunk {
+            Ok(shrunk) => Shrunk {
+                plan_steps: shrunk.plan.steps.len(),
+                attempts: shrunk.attempts,
+                is_done: shrunk.is_done,
+                spent_s,
+                build,
+                trouble: None,
+            },
+            Err(trouble) => Shrunk {
+                plan_steps,
+                attempts,
+                is_done: false,
+                spent_s: budget.as_secs(),
+                build,
+                trouble: Some(trouble),
+            },
+        });
+        let held = hunt.folder.lock()?;
+        failure.save()?;
+        drop(held);
+        hunt.telling.shrunk(&failure);
+    }
+    Ok(())
+}
+
+/// Whether there is time left to shrink a failure.
+fn has_time(failure: &Failure, build: &str, budget: Duration) -> bool {
+    match &failure.record.shrunk {
+        Some(shrunk) if shrunk.build == build => !shrunk.is_done && shrunk.spent_s < budget.as_secs(),
+        _ => true,
+    }
+}
+
+/// Shrinks one failure; the inner error says why it cannot be.
+fn one(hunt: &Hunt, failure: &Failure, budget: Duration) -> anyhow::Result<Result<shrink::Shrunk, String>> {
+    let runner = Runner { pool: hunt.pool, ends: Instant::now() + budget };
+    let Some((plan, first)) = begin(&runner, failure)? else {
+        return Ok(Err("it does not fail like this any more: nothing was shrunk".to_owned()));
+    };
+    let out = failure.folder.join(SHRUNK);
+    let mut trouble = None;
+    let found = runner.search(&plan, first, |best| {
+        let kept = keep::write(&out, &best.text());
+        kept.inspect_err(|_| trouble = Some(()))
+    });
+    match found {
+        Ok(shrunk) if interrupt::happened() => Ok(Ok(shrunk)),
+        Ok(shrunk) => {
+            keep::write(&out, &shrunk.text())?;
+            Ok(Ok(shrunk))
+        }
+        // What cannot be written ends the campaign; anything else is about this one failure.
+        Err(error) if trouble.is_some() => Err(error),
+        Err(error) => Ok(Err(error.to_string().lines().next().unwrap_or_default().to_owned())),
+    }
+}
+
+/// The plan to begin with: as far as an earlier search came, if it still fails like this.
+fn begin(runner: &Runner, failure: &Failure) -> anyhow::Result<Option<(Plan, Outcome)>> {
+    let vocabulary = registry::vocabulary();
+    for name in [SHRUNK, ORIGINAL] {
+        let Ok(plan) = input::plan_file(&failure.folder.join(name), &vocabulary) else { continue };
+        let outcome = runner.confirmed(&plan)?;
+        let record = &failure.record;
+        let is_same = |outcome: &Outcome| {
+            (outcome.verdict.class, &outcome.verdict.fingerprint) == (record.class, &record.fingerprint)
+        };
+        if let Some(outcome) = outcome.filter(is_same) {
+            return Ok(Some((plan, outcome)));
+        }
+    }
+    Ok(None)
+}
