@@ -2,10 +2,9 @@
 
 pub mod case;
 pub mod failure;
-pub mod honesty;
 mod github;
+pub mod honesty;
 mod junit;
-
 pub mod progress;
 pub mod server;
 pub mod table;

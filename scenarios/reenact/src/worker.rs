@@ -28,7 +28,7 @@ use crate::exit;
 const PARENT_TICK: Duration = Duration::from_millis(500);
 
 /// The address space of a worker. The largest plans take a small part of it.
-const ADDRESS_SPACE_MAX: u64 = 4 << 30;
+const ADDRESS_SPACE_MAX: u64 = 2 << 30;
 
 /// One run to do.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -20,6 +20,7 @@ use scenarios::{
     plan::Plan,
     run::{Outcome, RunStats},
     verdict::Class,
+    witness::Asked,
 };
 use serde::{Deserialize, Serialize};
 
@@ -36,14 +37,10 @@ pub struct Ran {
     pub fingerprint: String,
     /// The scenario, and the history that it was drawn for.
     pub drawn_for: (String, String),
-    /// Whether every trigger was reached.
-    pub is_armed: bool,
     /// Whether it was run in two processes although it did not fail.
     pub is_twice: bool,
     /// The kinds of step in the plan.
     pub steps: BTreeSet<String>,
-    /// The knobs that the plan sets.
-    pub knobs: BTreeSet<String>,
     /// What happened.
     pub stats: RunStats,
 }
@@ -57,10 +54,8 @@ impl Ran {
             class: verdict.class,
             fingerprint: verdict.fingerprint.clone(),
             drawn_for: (plan.scenario.clone(), plan.history.clone().unwrap_or_default()),
-            is_armed: outcome.is_armed() && !matches!(verdict.class, Class::Unarmed | Class::Harness),
             is_twice,
             steps: plan.steps.iter().map(|step| step.action.kind().to_owned()).collect(),
-            knobs: plan.knobs.iter().map(|(name, _)| name.to_owned()).collect(),
             stats: outcome.stats.clone(),
         }
     }
@@ -94,15 +89,25 @@ pub struct Totals {
     pub operations: u64,
     /// Simulated time in nanoseconds.
     pub simulated_ns: u64,
-    /// How often each kind of fault, step and failpoint took effect.
+    /// How often each kind of fault took effect.
     pub faults: BTreeMap<String, u64>,
     /// In how many plans each kind of step stood.
-    pub planned: BTreeMap<String, u64>,
+    pub steps_planned: BTreeMap<String, u64>,
+    /// How often each kind of step was done.
+    pub steps_done: BTreeMap<String, u64>,
+    /// How often each site of a failpoint was passed.
+    pub points_reached: BTreeMap<String, u64>,
+    /// How often each site fired.
+    pub points_fired: BTreeMap<String, u64>,
+    /// How often each fact was stated.
+    pub facts: BTreeMap<String, u64>,
+    /// What clients and the operator asked for, by kind, and how often it came about.
+    pub operations_by_kind: BTreeMap<String, Asked>,
     /// In how many plans each knob was set.
     pub knobs: BTreeMap<String, u64>,
     /// In how many runs each check judged something.
     pub checks: BTreeMap<String, u64>,
-    /// Of each scenario and history, how many runs were drawn, and how many armed.
+    /// Of each scenario and history, how many runs were drawn, and how many of these were unarmed.
     pub drawn: BTreeMap<String, (u64, u64)>,
     /// The distinct abstract states.
     pub states: States,
@@ -120,14 +125,21 @@ impl Totals {
         self.operations += stats.operations_committed;
         self.simulated_ns += stats.simulated_ns;
         sum(&mut self.faults, &stats.faults_fired);
-        count(&mut self.planned, &ran.steps);
-        count(&mut self.knobs, &ran.knobs);
+        count(&mut self.steps_planned, &ran.steps);
+        count(&mut self.knobs, &stats.knobs_set);
+        let coverage = &stats.coverage;
+        sum(&mut self.steps_done, &coverage.steps_done);
+        sum(&mut self.points_reached, &coverage.points_reached);
+        sum(&mut self.points_fired, &coverage.points_fired);
+        sum(&mut self.facts, &coverage.facts);
+        sum_asked(&mut self.operations_by_kind, &coverage.operations_by_kind);
+        self.states.add(ran.seed, coverage.states.iter().copied());
         count(&mut self.checks, &stats.checks_reached);
         let (scenario, history) = &ran.drawn_for;
         let drawn_for = if history.is_empty() { scenario.clone() } else { format!("{scenario} {history}") };
-        let (drawn, armed) = self.drawn.entry(drawn_for).or_default();
+        let (drawn, unarmed) = self.drawn.entry(drawn_for).or_default();
         *drawn += 1;
-        *armed += u64::from(ran.is_armed);
+        *unarmed += u64::from(ran.class == Class::Unarmed);
     }
 
     /// Adds what another shard has done.
@@ -140,12 +152,17 @@ impl Totals {
         self.simulated_ns += other.simulated_ns;
         sum(&mut self.classes, &other.classes);
         sum(&mut self.faults, &other.faults);
-        sum(&mut self.planned, &other.planned);
+        sum(&mut self.steps_planned, &other.steps_planned);
+        sum(&mut self.steps_done, &other.steps_done);
+        sum(&mut self.points_reached, &other.points_reached);
+        sum(&mut self.points_fired, &other.points_fired);
+        sum(&mut self.facts, &other.facts);
+        sum_asked(&mut self.operations_by_kind, &other.operations_by_kind);
         sum(&mut self.knobs, &other.knobs);
         sum(&mut self.checks, &other.checks);
-        for (drawn_for, (drawn, armed)) in &other.drawn {
+        for (drawn_for, (drawn, unarmed)) in &other.drawn {
             let known = self.drawn.entry(drawn_for.clone()).or_default();
-            *known = (known.0 + drawn, known.1 + armed);
+            *known = (known.0 + drawn, known.1 + unarmed);
         }
         self.states.merge(&other.states);
     }
@@ -158,11 +175,11 @@ impl Totals {
     /// Scenarios and histories of whose runs too few were armed to prove anything: more than a fifth were not, where
     /// one of several is forgiven.
     pub fn unarmed(&self) -> impl Iterator<Item = &str> {
-        let is_unarmed = |drawn: u64, armed: u64| {
-            let unarmed = drawn.saturating_sub(armed);
-            unarmed * 5 > drawn && (unarmed > 1 || drawn == 1)
-        };
-        self.drawn.iter().filter(move |(_, (drawn, armed))| is_unarmed(*drawn, *armed)).map(|(name, _)| name.as_str())
+        let is_unarmed = |drawn: u64, unarmed: u64| unarmed * 5 > drawn && (unarmed > 1 || drawn == 1);
+        self.drawn
+            .iter()
+            .filter(move |(_, (drawn, unarmed))| is_unarmed(*drawn, *unarmed))
+            .map(|(name, _)| name.as_str())
     }
 }
 
@@ -172,8 +189,55 @@ fn sum(totals: &mut BTreeMap<String, u64>, more: &BTreeMap<String, u64>) {
     }
 }
 
+fn sum_asked(totals: &mut BTreeMap<String, Asked>, more: &BTreeMap<String, Asked>) {
+    for (kind, asked) in more {
+        let total = totals.entry(kind.clone()).or_default();
+        total.asked += asked.asked;
+        total.succeeded += asked.succeeded;
+    }
+}
+
 fn count<'a>(totals: &mut BTreeMap<String, u64>, names: impl IntoIterator<Item = &'a String>) {
     for name in names {
         *totals.entry(name.clone()).or_default() += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ran(seed: u64, class: Class) -> Ran {
+        let stats = RunStats { steps: 10, faults_fired: [("bounce".to_owned(), seed)].into(), ..RunStats::default() };
+        let drawn_for = ("s".to_owned(), "h".to_owned());
+        Ran { seed, class, fingerprint: String::new(), drawn_for, is_twice: false, steps: BTreeSet::new(), stats }
+    }
+
+    #[test]
+    fn parts_add_up_to_the_whole() {
+        let (mut whole, mut one, mut two) = (Totals::default(), Totals::default(), Totals::default());
+        for seed in 1..=10 {
+            let ran = ran(seed, if seed == 7 { Class::Unarmed } else { Class::Pass });
+            whole.add(&ran);
+            if seed % 2 == 0 { one.add(&ran) } else { two.add(&ran) }
+        }
+        one.merge(&two);
+        assert_eq!(one, whole);
+        assert_eq!((whole.runs, whole.steps, whole.faults["bounce"]), (10, 100, 55));
+        let text = serde_json::to_string(&whole).expect("plain values");
+        assert_eq!(serde_json::from_str::<Totals>(&text).expect("what was written"), whole);
+    }
+
+    #[test]
+    fn too_many_unarmed_runs_prove_nothing_and_failed_ones_are_not_unarmed() {
+        let of = |classes: &[Class]| {
+            let mut totals = Totals::default();
+            (1..).zip(classes).for_each(|(seed, class)| totals.add(&ran(seed, *class)));
+            totals.unarmed().next().map(str::to_owned)
+        };
+        assert_eq!(of(&[Class::Unarmed]).as_deref(), Some("s h"));
+        assert_eq!(of(&[Class::Unarmed, Class::Pass]), None);
+        assert_eq!(of(&[Class::Unarmed, Class::Unarmed, Class::Pass]).as_deref(), Some("s h"));
+        assert_eq!(of(&[Class::Harness, Class::Safety, Class::Harness]), None);
     }
 }

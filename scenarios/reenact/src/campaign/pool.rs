@@ -23,6 +23,7 @@ use std::{
 };
 
 use scenarios::{run::Outcome, verdict::Class};
+use signal_hook::consts::SIGKILL;
 
 use crate::{
     campaign::interrupt,
@@ -64,6 +65,8 @@ pub struct Done {
     pub outcome: Outcome,
     /// The end of what the worker wrote to standard error during the run.
     pub stderr: String,
+    /// Whether somebody else ended the worker.
+    is_killed: bool,
 }
 
 impl Pool {
@@ -112,7 +115,16 @@ impl Pool {
 
     /// Runs one job, and again in a fresh process if it failed. `None` when the campaign was stopped meanwhile.
     fn run_job(&self, worker: &mut Option<Worker>, job: &Job, stop: &AtomicBool) -> std::io::Result<Option<Done>> {
-        let Some(first) = self.attempt(worker, job, stop)? else { return Ok(None) };
+        let Some(mut first) = self.attempt(worker, job, stop)? else { return Ok(None) };
+        if first.is_killed {
+            // No run can do that: the system did, for want of memory, or some other process. It is the run's doing only
+            // if it comes back.
+            let Some(again) = self.attempt(worker, job, stop)? else { return Ok(None) };
+            if again.is_killed {
+                return Ok(Some(again));
+            }
+            first = again;
+        }
         let has_failed = failed(first.outcome.verdict.class);
         if !(self.confirm && has_failed || self.is_run_twice(job.number)) {
             return Ok(Some(first));
@@ -152,7 +164,7 @@ impl Pool {
                             // The pipe may lag behind the reply: the end of the process is the end of its text.
                             worker.end()
                         };
-                        return Ok(Some(Done { number: job.number, outcome, stderr }));
+                        return Ok(Some(Done { number: job.number, outcome, stderr, is_killed: false }));
                     }
                     // A line of its own making, not a reply: kept with the rest of what it said.
                     _ => worker.note(&line),
@@ -163,13 +175,14 @@ impl Pool {
                         format!("the run did not end within {:?} of real time and was ended", self.run_timeout);
                     let stderr = worker.end();
                     let outcome = Outcome::harness("run-timeout", detail);
-                    return Ok(Some(Done { number: job.number, outcome, stderr }));
+                    return Ok(Some(Done { number: job.number, outcome, stderr, is_killed: false }));
                 }
                 Err(mpsc::RecvTimeoutError::Timeout) => {}
                 Err(mpsc::RecvTimeoutError::Disconnected) => {
                     let (how, stderr) = worker.death();
                     let outcome = Outcome::harness("worker-lost", post_mortem(how.as_ref().ok(), &stderr));
-                    return Ok(Some(Done { number: job.number, outcome, stderr }));
+                    let is_killed = how.is_ok_and(|how| how.signal() == Some(SIGKILL));
+                    return Ok(Some(Done { number: job.number, outcome, stderr, is_killed }));
                 }
             }
         }
@@ -190,7 +203,7 @@ fn post_mortem(how: Option<&ExitStatus>, stderr: &str) -> String {
         "out of memory; "
     } else if stderr.contains("has overflowed its stack") {
         "stack overflow; "
-    } else if how.signal() == Some(9) {
+    } else if how.signal() == Some(SIGKILL) {
         "perhaps out of memory; "
     } else {
         ""
@@ -221,7 +234,7 @@ fn confirmed(first: Done, second: Done) -> Done {
     let detail = format!("{what} in a fresh process\nfirst: {}\nthen: {}", tell(a), tell(b));
     let mut outcome = Outcome::harness("not-repeatable", detail);
     outcome.last_events = first.outcome.last_events;
-    Done { number: first.number, outcome, stderr: first.stderr }
+    Done { number: first.number, outcome, stderr: first.stderr, is_killed: false }
 }
 
 /// One worker process.
@@ -332,7 +345,7 @@ mod tests {
 
     fn done(detail: &str, trace_hash: u64) -> Done {
         let outcome = Outcome { trace_hash, ..Outcome::harness("check", detail) };
-        Done { number: 3, outcome, stderr: "said".to_owned() }
+        Done { number: 3, outcome, stderr: "said".to_owned(), is_killed: false }
     }
 
     #[test]

@@ -51,8 +51,8 @@ pub struct Record {
     pub build: String,
     /// The kept plan's scenario.
     pub scenario: String,
-    /// The kept plan's seed.
-    pub seed: u64,
+    /// The kept plan's seed; as text, since not every reader of JSON has whole numbers of that size.
+    pub seed: String,
     /// The defects that the nodes carried.
     pub defects: Vec<String>,
     /// Steps of the trace until the verdict: of several plans, the one with the fewest is kept.
@@ -120,14 +120,18 @@ impl Failure {
             campaign: 0,
             build: recorded.build,
             scenario: plan.scenario.clone(),
-            seed: plan.seed,
+            seed: plan.seed.to_string(),
             defects: plan.defects.clone(),
             step: recorded.step,
             time_ns: 0,
             plan_steps: plan.steps.len(),
             shrunk: None,
         };
-        Ok(Some(Self { folder: folder.to_owned(), record }))
+        let failure = Self { folder: folder.to_owned(), record };
+        if reader.mends() {
+            failure.save()?;
+        }
+        Ok(Some(failure))
     }
 
     /// The record of a run.
@@ -143,7 +147,7 @@ impl Failure {
             campaign,
             build: build.to_owned(),
             scenario: plan.scenario.clone(),
-            seed: plan.seed,
+            seed: plan.seed.to_string(),
             defects: plan.defects.clone(),
             step: verdict.step,
             time_ns: verdict.time_ns,

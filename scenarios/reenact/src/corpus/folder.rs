@@ -80,6 +80,7 @@ pub struct Summary {
 
 impl Form for Summary {
     const KEY: &str = "reenact_summary";
+    const IS_FOR_PEOPLE: bool = false;
 }
 
 /// A corpus.

@@ -21,6 +21,8 @@ pub const DAMAGED: &str = "damaged";
 pub trait Form: Serialize + DeserializeOwned {
     /// The key.
     const KEY: &str;
+    /// Whether people read it: then each value has a line.
+    const IS_FOR_PEOPLE: bool = true;
 }
 
 /// Reads files, and remembers what was wrong with some.
@@ -41,6 +43,11 @@ impl Reader {
     /// Sets aside what is damaged; whoever does so holds the lock of the files in question.
     pub fn mending() -> Self {
         Self { sets_aside: true, notes: Vec::new() }
+    }
+
+    /// Whether damage is mended.
+    pub fn mends(&self) -> bool {
+        self.sets_aside
     }
 
     /// A file that may be absent, damaged, or somebody else's: then nothing.
@@ -94,7 +101,7 @@ pub fn parse<T: Form>(bytes: &[u8], path: &Path) -> Result<Result<T, String>, Re
 
 /// Writes a file of a corpus whole.
 pub fn write<T: Form>(path: &Path, form: &T) -> anyhow::Result<()> {
-    let mut text = serde_json::to_string_pretty(form)?;
+    let mut text = if T::IS_FOR_PEOPLE { serde_json::to_string_pretty(form)? } else { serde_json::to_string(form)? };
     text.push('\n');
     keep::write(path, &text)
 }

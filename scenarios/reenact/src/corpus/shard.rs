@@ -55,6 +55,7 @@ pub struct State {
 
 impl Form for State {
     const KEY: &str = "reenact_shard";
+    const IS_FOR_PEOPLE: bool = false;
 }
 
 /// How often a campaign has met a failure.

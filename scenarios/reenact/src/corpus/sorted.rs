@@ -112,7 +112,11 @@ mod tests {
     use super::*;
     use crate::{
         campaign::honesty::Totals,
-        corpus::{failure::Record, folder::Identity, shard::Found},
+        corpus::{
+            failure::Record,
+            folder::{Header, Identity},
+            shard::Found,
+        },
     };
 
     fn summary(number: u64, seeds: u64, met: u64) -> Summary {
@@ -139,7 +143,7 @@ mod tests {
             campaign: first_campaign,
             build: String::new(),
             scenario: String::new(),
-            seed: 1,
+            seed: "1".to_owned(),
             defects: Vec::new(),
             step: 1,
             time_ns: 1,

@@ -3,15 +3,22 @@
 //! What is smaller is written at once, so that an interrupted search goes on from there. A failure that was shrunk to the
 //! end is left alone until another build finds it again.
 
-use std::time::{Duration, Instant};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
-use scenarios::{plan::Plan, registry, run::Outcome};
+use scenarios::{
+    plan::{Plan, Recorded},
+    registry,
+    run::Outcome,
+};
 
 use super::Hunt;
 use crate::{
     campaign::{interrupt, keep},
     corpus::{
-        failure::{Failure, ORIGINAL, SHRUNK, Shrunk},
+        failure::{Failure, ORIGINAL, Record, SHRUNK, Shrunk},
         reader::Reader,
     },
     input,
@@ -58,6 +65,10 @@ pub(super) fn shrink(hunt: &Hunt, budget: Duration) -> anyhow::Result<()> {
             },
         });
         let held = hunt.folder.lock()?;
+        // Another part of the campaign may have found a faster plan meanwhile.
+        if let Some(now) = Failure::read(&failure.folder, &mut Reader::looking())? {
+            failure.record = Record { shrunk: failure.record.shrunk, ..now.record };
+        }
         failure.save()?;
         drop(held);
         hunt.telling.shrunk(&failure);
@@ -81,20 +92,34 @@ fn one(hunt: &Hunt, failure: &Failure, budget: Duration) -> anyhow::Result<Resul
     };
     let out = failure.folder.join(SHRUNK);
     let mut trouble = None;
-    let found = runner.search(&plan, first, |best| {
-        let kept = keep::write(&out, &best.text());
-        kept.inspect_err(|_| trouble = Some(()))
-    });
+    let found = runner.search(&plan, first, |best| put(hunt, &out, best).inspect_err(|_| trouble = Some(())));
     match found {
         Ok(shrunk) if interrupt::happened() => Ok(Ok(shrunk)),
         Ok(shrunk) => {
-            keep::write(&out, &shrunk.text())?;
+            put(hunt, &out, &shrunk)?;
             Ok(Ok(shrunk))
         }
         // What cannot be written ends the campaign; anything else is about this one failure.
         Err(error) if trouble.is_some() => Err(error),
         Err(error) => Ok(Err(error.to_string().lines().next().unwrap_or_default().to_owned())),
     }
+}
+
+/// Writes a smaller plan, unless another part of the campaign has found a smaller one still.
+fn put(hunt: &Hunt, out: &Path, shrunk: &shrink::Shrunk) -> anyhow::Result<()> {
+    let held = hunt.folder.lock()?;
+    let known = input::plan_file(out, &registry::vocabulary()).ok();
+    let is_smaller = known.is_some_and(|known| {
+        let is_same = |recorded: &Recorded| {
+            recorded.build == hunt.header.identity.build && recorded.fingerprint == shrunk.outcome.verdict.fingerprint
+        };
+        known.recorded.as_ref().is_some_and(is_same) && known.steps.len() < shrunk.plan.steps.len()
+    });
+    if !is_smaller {
+        keep::write(out, &shrunk.text())?;
+    }
+    drop(held);
+    Ok(())
 }
 
 /// The plan to begin with: as far as an earlier search came, if it still fails like this.

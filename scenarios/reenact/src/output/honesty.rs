@@ -1,6 +1,6 @@
 //! What happened in a campaign, and what did not: a table for people, an object for machines.
 
-use scenarios::verdict::Class;
+use scenarios::{verdict::Class, witness::Asked};
 use serde_json::json;
 
 use crate::campaign::honesty::{
@@ -24,6 +24,11 @@ pub fn table(totals: &Totals, gaps: &[Gap]) -> String {
     row("simulated", format!("{}s", totals.simulated_ns / 1_000_000_000));
     let faults: Vec<String> = totals.faults.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
     row("what took effect", if faults.is_empty() { "nothing".to_owned() } else { faults.join(", ") });
+    row("failpoints", format!("{} reached, {} fired", totals.points_reached.len(), totals.points_fired.len()));
+    let asked = |(kind, asked): (&String, &Asked)| format!("{kind} {}/{}", asked.succeeded, asked.asked);
+    let asked: Vec<String> = totals.operations_by_kind.iter().map(asked).collect();
+    row("came about, of asked", if asked.is_empty() { "nothing".to_owned() } else { asked.join(", ") });
+    row("facts stated", format!("{} kinds", totals.facts.len()));
     row("checks that judged", totals.checks.len().to_string());
     if let Some(chance) = totals.states.chance_of_new(totals.runs) {
         let distinct = totals.states.distinct();
@@ -41,7 +46,7 @@ pub fn table(totals: &Totals, gaps: &[Gap]) -> String {
 
 fn unreached(totals: &Totals, gaps: &[Gap]) -> String {
     let mut text = String::new();
-    for what in ["step", "fault", "knob", "failpoint", "check"] {
+    for what in ["step", "fault", "knob", "failpoint", "check", "operation"] {
         let of_kind = || gaps.iter().filter(|gap| gap.what == what);
         let silent: Vec<&str> = of_kind().filter(|gap| gap.reason.is_none()).map(|gap| gap.name.as_str()).collect();
         if !silent.is_empty() {
@@ -87,7 +92,12 @@ pub fn as_json(totals: &Totals, gaps: &[Gap]) -> serde_json::Value {
         "operations_committed": totals.operations,
         "simulated_ns": totals.simulated_ns,
         "faults_fired": totals.faults,
-        "steps_planned": totals.planned,
+        "steps_planned": totals.steps_planned,
+        "steps_done": totals.steps_done,
+        "points_reached": totals.points_reached,
+        "points_fired": totals.points_fired,
+        "facts": totals.facts,
+        "operations_by_kind": totals.operations_by_kind,
         "knobs_set": totals.knobs,
         "checks_reached": totals.checks,
         "unarmed": totals.unarmed().collect::<Vec<_>>(),

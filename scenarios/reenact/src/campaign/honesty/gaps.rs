@@ -18,13 +18,13 @@ pub const RUNS_MIN: u64 = 200;
 const FAULTS: &[&str] =
     &["disk-read", "disk-write", "disk-sync", "frame-dropped", "frame-duplicated", "frame-delayed", "connection-reset"];
 
-/// Steps that do nothing by themselves.
-const SILENT: &[&str] = &["note", "heal"];
+/// Steps that only end what others began.
+const SILENT: &[&str] = &["heal"];
 
 /// Something that was never reached.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Gap {
-    /// What kind of thing: `step`, `knob`, `fault`, `failpoint`, `check`.
+    /// What kind of thing: `step`, `knob`, `fault`, `failpoint`, `check`, or `operation` for one that was asked for and never came about.
     pub what: &'static str,
     /// Its name.
     pub name: String,
@@ -41,7 +41,6 @@ impl Gap {
 
 /// All gaps of a campaign of the swarm.
 pub fn gaps(totals: &Totals) -> Vec<Gap> {
-    let fired = |name: &str| totals.faults.contains_key(name);
     let mut gaps = Vec::new();
     let mut look =
         |what: &'static str, names: &mut dyn Iterator<Item = &'static str>, is_reached: &dyn Fn(&str) -> bool| {
@@ -49,15 +48,38 @@ pub fn gaps(totals: &Totals) -> Vec<Gap> {
             gaps.extend(unreached.into_iter().map(|name| Gap { what, name: name.to_owned(), reason: reason(name) }));
         };
     let steps = &mut plan::action::KINDS.iter().map(|kind| kind.name).filter(|name| !SILENT.contains(name));
-    look("step", steps, &fired);
-    look("fault", &mut FAULTS.iter().copied(), &fired);
+    look("step", steps, &|name| totals.steps_done.contains_key(name));
+    look("fault", &mut FAULTS.iter().copied(), &|name| totals.faults.contains_key(name));
     look("knob", &mut plan::knobs::TABLE.iter().map(|row| row.name), &|name| totals.knobs.contains_key(name));
     let vocabulary = registry::vocabulary();
-    look("failpoint", &mut vocabulary.sites.into_iter(), &fired);
+    look("failpoint", &mut vocabulary.sites.into_iter(), &|name| totals.points_reached.contains_key(name));
     look("check", &mut vocabulary.checks.into_iter(), &|name| totals.checks.contains_key(name));
+    let in_vain = totals.operations_by_kind.iter().filter(|(_, asked)| asked.succeeded == 0);
+    gaps.extend(in_vain.map(|(kind, _)| Gap { what: "operation", name: kind.clone(), reason: reason(kind) }));
     gaps
 }
 
 fn reason(name: &str) -> Option<&'static str> {
-    swarm::EXCLUDED.iter().find(|(excluded, _)| *excluded == name).map(|(_, reason)| *reason)
+    swarm::EXCLUDED.iter().chain(swarm::KNOBS_LEFT).find(|(excluded, _)| *excluded == name).map(|(_, reason)| *reason)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_never_reached_is_a_hole_unless_somebody_says_why() {
+        let mut totals = Totals::default();
+        let nothing = gaps(&totals);
+        let find = |gaps: &[Gap], name: &str| gaps.iter().find(|gap| gap.name == name).cloned();
+        assert!(find(&nothing, "bounce").is_some_and(|gap| gap.is_hole()));
+        assert!(find(&nothing, "remove-files").is_some_and(|gap| gap.reason.is_some() && !gap.is_hole()));
+        assert!(find(&nothing, "raft.log-cache").is_some_and(|gap| gap.what == "knob" && !gap.is_hole()));
+        assert!(find(&nothing, "one-lease").is_some_and(|gap| gap.what == "check" && !gap.is_hole()));
+        totals.steps_done.insert("bounce".to_owned(), 1);
+        totals.operations_by_kind.insert("scan".to_owned(), scenarios::witness::Asked { asked: 3, succeeded: 0 });
+        let some = gaps(&totals);
+        assert_eq!(find(&some, "bounce"), None);
+        assert_eq!(find(&some, "scan").map(|gap| gap.what), Some("operation"));
+    }
 }
