@@ -228,7 +228,11 @@ impl Hunt {
     fn conclude(&self) -> anyhow::Result<u8> {
         let mut reader = Reader::looking();
         let overview = Overview::of(&self.folder, &mut reader)?;
-        let totals = &self.writer.state.totals;
+        // A part answers for itself; who runs the whole also for what parts have done in this folder.
+        let totals = match &overview.summary {
+            Some(summary) if self.shard.count == 1 => &summary.totals,
+            _ => &self.writer.state.totals,
+        };
         let gaps = if self.source.is_swarm() { gaps::gaps(totals) } else { Vec::new() };
         let status = match interrupt::happened() {
             true => exit::INTERRUPTED,

@@ -15,8 +15,17 @@ use super::Totals;
 pub const RUNS_MIN: u64 = 200;
 
 /// What the room does to disks and connections, as runs count it.
-const FAULTS: &[&str] =
-    &["disk-read", "disk-write", "disk-sync", "frame-dropped", "frame-duplicated", "frame-delayed", "connection-reset"];
+const FAULTS: &[&str] = &[
+    "disk-read",
+    "disk-write",
+    "disk-sync",
+    "disk-name",
+    "frame-dropped",
+    "frame-duplicated",
+    "frame-delayed",
+    "frame-stalled",
+    "connection-reset",
+];
 
 /// Steps that only end what others began.
 const SILENT: &[&str] = &["heal"];
