@@ -2,7 +2,8 @@
 //!
 //! A store is buried by itself once nothing is on it: no region that is known has a peer there, none is being added,
 //! and the known regions leave no hole in which one could hide. A tombstone's record is deleted by command, or when it is
-//! old, and never while a region has a peer there: of such a peer nobody could say any more whether it is lost.
+//! old, and never while a region has a peer there, or one that is not known may have one, as after a recovery: of such a
+//! peer nobody could say any more whether it is lost.
 
 use super::{Driver, Refused, done};
 use crate::{
@@ -67,7 +68,7 @@ impl Driver {
         self.regions.count_on(id) == 0 && self.operators.adding(id) == 0 && self.regions.cover_all()
     }
 
-    /// Deletes a tombstone's record, unless something is left on it. Whether it did.
+    /// Deletes a tombstone's record, unless something is or may be left on it. Whether it did.
     fn delete_store(&mut self, id: StoreId) -> bool {
         let regions = self.regions.count_on(id) as u64;
         if regions > 0 {
@@ -76,6 +77,8 @@ impl Driver {
             if !failpoints::defect!(self.points, crate::defects::PD_3664) {
                 return false;
             }
+        } else if !self.regions.cover_all() {
+            return false;
         }
         self.stores.delete(id);
         self.keep(Change::NoStore(id), Fact::StoreDeleted { store: id });

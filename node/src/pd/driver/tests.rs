@@ -337,3 +337,24 @@ fn a_store_is_not_buried_while_regions_are_unknown() {
         !talk.facts.iter().any(|fact| matches!(fact, Fact::StorePut { state, .. } if state.as_str() == "tombstone"))
     );
 }
+
+#[test]
+fn a_tombstones_record_stays_while_regions_are_unknown() {
+    let mut talk = Talk::founded(Options { replicas: 1, ..options() });
+    talk.ask(Ask::RemoveStore(RemoveStore { store: 1, is_destroyed: false })).expect("it was up");
+    talk.next(region(&[(102, 2)], 5), &[]);
+    talk.pass(1);
+    let mut half = region(&[(102, 2)], 6);
+    (half.start, half.epoch.version) = ("m".into(), 2);
+    let mut removed = |heard: crate::region::Region| {
+        talk.ask(Ask::RegionHeartbeat(RegionHeartbeat { region: heard, term: 6, ..Default::default() }))
+            .expect("it is newer");
+        match talk.ask(Ask::RemoveTombstones(Nothing {})) {
+            Ok(Answer::Ids(ids)) => ids.ids,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert!(removed(half.clone()).is_empty(), "the other half may be there");
+    (half.start, half.epoch.version) = ("".into(), 3);
+    assert_eq!(removed(half), [1], "all of it is elsewhere");
+}

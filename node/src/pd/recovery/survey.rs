@@ -24,6 +24,11 @@ impl<'a> Found<'a> {
     fn epoch(&self) -> (u64, u64) {
         (self.region().epoch.version, self.region().epoch.conf_ver)
     }
+
+    /// Whether it has a range and its region still counts on it: a leader that was removed may stay for a while.
+    fn is_member(&self) -> bool {
+        self.report.is_initialized() && self.region().peer(self.report.peer.id).is_some()
+    }
 }
 
 /// Who is lost, and which stores hold learners only.
@@ -61,7 +66,7 @@ impl<'a> Survey<'a> {
 
     fn newest_regions(&self) -> Vec<Found<'a>> {
         let newest = |peers: &Vec<Found<'a>>| {
-            let known = peers.iter().filter(|found| found.report.is_initialized());
+            let known = peers.iter().filter(|found| found.is_member());
             known.max_by_key(|found| (found.epoch(), self.worth(found))).copied()
         };
         let mut all: Vec<Found<'a>> = self.peers.values().filter_map(newest).collect();
@@ -114,6 +119,17 @@ impl<'a> Survey<'a> {
     /// Whether a peer is of a region among the newest.
     pub(super) fn is_newest(&self, region: RegionId) -> bool {
         self.newest.iter().any(|found| found.region().id == region)
+    }
+
+    /// Whether a newer region that overlaps this peer's lags on the same store: it has taken this one in elsewhere, and
+    /// will here, by its log, which needs this peer, or with a snapshot.
+    pub(super) fn is_wanted(&self, stale: &Found<'_>) -> bool {
+        let lags = |newest: &&Found<'_>| {
+            let here = self.peers[&newest.region().id].iter().filter(|found| found.store == stale.store);
+            here.map(Found::epoch).any(|(version, _)| version < newest.region().epoch.version)
+        };
+        let mut overlapping = self.newest.iter().filter(|newest| newest.region().overlaps(stale.region()));
+        stale.report.is_initialized() && overlapping.any(|newest| lags(&newest))
     }
 
     /// Whether the voters that are left can elect a leader; of the incoming configuration alone, or of both.

@@ -356,3 +356,32 @@ fn the_regions_of_a_survey_never_overlap() {
     let hole = region(7, "", "m", 1, "2");
     assert_eq!(survey.overlapped_by(&hole).map(|found| found.region().id), Some(1));
 }
+
+#[test]
+fn a_stale_source_is_kept_while_the_region_that_took_it_in_lags_beside_it() {
+    // Elsewhere the left region has taken in the right one; the learner on store 4 has both as they were.
+    let merged = region(1, "", "", 3, "1 2 3 4:learner");
+    let (left, right) = (region(1, "", "m", 1, "1 2 3 4:learner"), region(2, "m", "", 1, "1 2 3 4:learner"));
+    let bare = Region { start: "".into(), end: "".into(), peers: vec![], epoch: Epoch::default(), ..left.clone() };
+    for (name, target, kept) in
+        [("it lags", Some(left), true), ("it waits for a snapshot", Some(bare), true), ("it is not there", None, false)]
+    {
+        let mut peers = vec![peer(&merged, 1, 5, 20), peer(&right, 4, 5, 12)];
+        peers.extend(target.map(|target| {
+            let (store, report) = peer(&merged, 4, 5, 12);
+            (store, PeerReport { region: target, ..report })
+        }));
+        let mut world = World::new(peers, &[2, 3], &[1, 4], &[4]);
+        assert_eq!(world.run(), "collect-report force-leader demote-failed-voter finished", "{name}");
+        assert_eq!(world.regions().contains("4:2["), kept, "{name}: {}", world.regions());
+    }
+}
+
+#[test]
+fn a_removed_leader_whose_heirs_are_lost_makes_room_for_an_empty_region() {
+    let mut leaving = peer(&region(1, "", "", 1, "1 2"), 1, 5, 9);
+    leaving.1.region.peers.retain(|peer| peer.store == 2);
+    let mut world = World::new(vec![leaving], &[2], &[1], &[]);
+    assert_eq!(world.run(), "collect-report demote-failed-voter create-empty-region finished");
+    assert_eq!(world.regions(), "1:1002[,)");
+}

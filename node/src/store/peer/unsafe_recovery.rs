@@ -112,6 +112,11 @@ impl Peer {
         if self.is_force_leader() { self.log().last_index() } else { self.raw.raft.raft_log.committed }
     }
 
+    /// Whether it has applied what it should, or will not: who was removed applies nothing behind that.
+    pub fn has_applied(&self, target: u64) -> bool {
+        !self.awaits_snapshot() && (self.is_leaving() || self.state.applied_index >= target)
+    }
+
     /// Whether a snapshot is on its way into it.
     pub fn awaits_snapshot(&self) -> bool {
         self.applying.is_some() || self.has_snapshot_waiting()

@@ -184,7 +184,7 @@ impl RaftLoop {
             Phase::Applying(targets) => {
                 targets.retain(|id, target| {
                     let peer = peers.get(id).filter(|peer| peer.closing.is_none());
-                    peer.is_some_and(|peer| peer.awaits_snapshot() || peer.state.applied_index < *target)
+                    peer.is_some_and(|peer| !peer.has_applied(*target))
                 });
                 if targets.is_empty() {
                     for (&id, peer) in &mut self.peers {
