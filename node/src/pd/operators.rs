@@ -168,13 +168,16 @@ impl Operators {
         }
     }
 
-    /// Ends an operator.
+    /// Ends an operator. A merge is one operator to whoever hears of it: nothing is said of the target's part.
     pub(super) fn end(&mut self, region: RegionId, outcome: &'static str) -> Option<Fact> {
         let operator = self.0.remove(&region)?;
         if let Some(Stage::Merge(target)) = operator.steps.last()
             && outcome != "done"
         {
             self.0.remove(&target.id);
+        }
+        if matches!(operator.steps[..], [Stage::TakeIn]) {
+            return None;
         }
         Some(Fact::OperatorEnded { region, kind: Text::from(operator.kind), outcome: outcome.into() })
     }
@@ -330,7 +333,8 @@ mod tests {
         assert_eq!(say(operators.next(&target)), "", "the target waits");
         let mut grown = target.clone();
         Arc::make_mut(&mut grown.region).epoch.version = 4;
-        assert_eq!(say(operators.next(&grown)), "merge done");
+        assert_eq!(say(operators.next(&grown)), "", "the merge has ended already");
+        assert!(!operators.has(2));
         let lost_vote = known(1, 5, &[10, 20, 40], &[], &[]);
         assert_eq!(operators.begin_merge(&lost_vote, &target, 70..73, Instant(0)), None);
     }

@@ -31,8 +31,8 @@ struct Row {
 enum Follows {
     /// Counts a fact.
     Count(&'static str),
-    /// Counts the first fact up and the second one down: how many there are now.
-    Between(&'static str, &'static str),
+    /// Counts the first fact up and each of the others down: how many there are now.
+    Between(&'static str, &'static [&'static str]),
 }
 
 use Follows::{Between, Count};
@@ -48,7 +48,12 @@ const TABLE: &[Row] = &[
     row("requests_refused", "Requests refused, by reason", &["reason"], Count("request-refused")),
     row("region_transitions", "Changes of a region's range, epoch or peers", &["reason"], Count("region-changed")),
     row("region_splits", "Splits applied", &[], Count("split-applied")),
-    row("snapshots_building", "Snapshots being built", &[], Between("snapshot-generating", "snapshot-generated")),
+    row(
+        "snapshots_building",
+        "Snapshots being built",
+        &[],
+        Between("snapshot-generating", &["snapshot-generated", "snapshot-generate-failed"]),
+    ),
     row("snapshots_built", "Snapshots built", &[], Count("snapshot-generated")),
     row("snapshots_applied", "Snapshots applied", &[], Count("snapshot-applied")),
     row("snapshot_build_failures", "Failed attempts to build a snapshot", &[], Count("snapshot-generate-failed")),
@@ -74,8 +79,9 @@ const TABLE: &[Row] = &[
         &["at"],
         Count("cache-unexpected-state"),
     ),
-    row("operators", "Operators under way, by kind", &["kind"], Between("operator-created", "operator-ended")),
+    row("operators", "Operators under way, by kind", &["kind"], Between("operator-created", &["operator-ended"])),
     row("operators_ended", "Operators that ended", &["kind", "outcome"], Count("operator-ended")),
+    row("recovery_stages", "Stages of unsafe recoveries, by the stage entered", &["stage"], Count("recovery-stage")),
 ];
 
 type Labels = Vec<(&'static str, String)>;
@@ -116,11 +122,13 @@ impl Metrics {
                     registry.register(name, help, family.clone());
                     follow(fact, Metric::Counter(family), 1);
                 }
-                Between(from, to) => {
+                Between(from, ends) => {
                     let family = Family::<Labels, Gauge>::default();
                     registry.register(name, help, family.clone());
                     follow(from, Metric::Gauge(family.clone()), 1);
-                    follow(to, Metric::Gauge(family), -1);
+                    for end in ends {
+                        follow(end, Metric::Gauge(family.clone()), -1);
+                    }
                 }
             }
         }
@@ -182,7 +190,7 @@ impl Facts for Counted {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{fact::FactSpec, pd};
+    use crate::{fact::FactSpec, pd, store::fact::snapshot};
 
     fn spec(name: &str) -> &'static FactSpec {
         Fact::specs().find(|spec| spec.name == name).unwrap_or_else(|| panic!("no fact is called `{name}`"))
@@ -193,7 +201,7 @@ mod tests {
         for Row { name, labels, follows, .. } in TABLE {
             let facts = match *follows {
                 Count(fact) => vec![fact],
-                Between(from, to) => vec![from, to],
+                Between(from, ends) => [&[from], ends].concat(),
             };
             for fact in facts {
                 let fields = spec(fact).fields;
@@ -204,6 +212,18 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_snapshot_that_could_not_be_built_is_not_being_built() {
+        let metrics = Metrics::new();
+        let (region, peer) = (1, 11);
+        for attempt in 0..3 {
+            metrics.count(&snapshot::Fact::Generating { region, peer, term: 5, index: 9, attempt }.into());
+        }
+        metrics.count(&snapshot::Fact::GenerateFailed { region, peer, attempt: 0, cause: "no".into() }.into());
+        let text = metrics.render();
+        assert!(text.lines().any(|line| line == "reenact_snapshots_building 2"), "{text}");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Where Prometheus asks for the metrics: HTTP/1.1, one path.
 
-use std::{convert::Infallible, sync::Arc};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -16,6 +16,9 @@ use super::Metrics;
 /// The media type of Prometheus' text form.
 const TEXT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
+/// How long nobody is let in after somebody could not be.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
+
 /// Answers `GET /metrics` at `address` until the process ends; an error when nobody may listen there.
 ///
 /// A connection that breaks concerns nobody else: whoever scrapes asks again.
@@ -24,7 +27,11 @@ pub(super) async fn serve(metrics: Arc<Metrics>, address: &str) -> std::io::Resu
     let listener = TcpListener::bind(address).await?;
     tokio::spawn(async move {
         loop {
-            let Ok((stream, _)) = listener.accept().await else { continue };
+            let Ok((stream, _)) = listener.accept().await else {
+                // Without descriptors it fails again at once, and the node needs its thread.
+                tokio::time::sleep(ACCEPT_AGAIN).await;
+                continue;
+            };
             let metrics = Arc::clone(&metrics);
             tokio::spawn(async move {
                 let answer = service_fn(|request| std::future::ready(Ok::<_, Infallible>(answer(&metrics, &request))));
