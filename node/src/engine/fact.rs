@@ -23,6 +23,8 @@ crate::facts! { room "engine" wraps Engine;
     BlobCollecting "blob-gc" { path: Text, alive: u64, bytes: u64 }
     /// Bytes on disk are not what was written.
     Corruption "engine-corruption" { path: Text, detail: Text }
+    /// A file that was opened holds something that this release does not know.
+    FormatUnknown "engine-format-unknown" { path: Text, what: Text }
     /// A disk operation failed and the engine stops taking writes.
     Stopped "engine-stopped" { cause: Text }
 }

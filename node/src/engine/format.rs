@@ -16,7 +16,7 @@ pub(crate) struct Formats {
     pub(crate) tag: u8,
     headers_read: &'static [u8],
     tags_read: &'static [u8],
-    /// A defect: the first version's header is taken to be as long as the second's.
+    /// A defect: the first version's header is read as if it were as long as the second's.
     pub(crate) takes_v1_for_v2: bool,
 }
 

@@ -206,10 +206,16 @@ impl Shared {
     }
 }
 
-/// States corruption, and passes the error on.
+/// States what is corrupt or not known, and passes the error on.
 pub(crate) fn note(env: &Env, error: Error) -> Error {
-    if let Error::Corruption { path, detail } = &error {
-        env.state(Fact::Corruption { path: path.clone().into(), detail: detail.clone().into() });
+    match &error {
+        Error::Corruption { path, detail } => {
+            env.state(Fact::Corruption { path: path.clone().into(), detail: detail.clone().into() });
+        }
+        Error::UnknownFormat { path, what } => {
+            env.state(Fact::FormatUnknown { path: path.clone().into(), what: what.clone().into() });
+        }
+        _ => {}
     }
     error
 }

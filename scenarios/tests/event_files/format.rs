@@ -28,6 +28,10 @@ fn misread() -> engine::Fact {
     engine::Fact::Corruption { path: "engine/000007.blob".into(), detail: "its header is too short".into() }
 }
 
+fn unknown() -> engine::Fact {
+    engine::Fact::FormatUnknown { path: "engine/000007.blob".into(), what: "a blob header with flags 0x7".into() }
+}
+
 pub fn cases() -> Vec<Case> {
     vec![
         accuse("written-is-readable", "unreadable-after-rollback", "header", |s| {
@@ -47,11 +51,14 @@ pub fn cases() -> Vec<Case> {
         accuse("opened-is-readable", "shipped-format-misread", "short-header", |s| {
             s.fact(1, misread());
         }),
+        accuse("opened-is-readable", "shipped-format-misread", "unknown-flags", |s| {
+            s.fact(1, unknown());
+        }),
         pass("opened-is-readable", "not-its-business", |s| {
             s.fact(1, engine::Fact::BlobOpened { path: "engine/000007.blob".into(), header: 2 });
             s.fact(1, refused("manifest-tag", 14, "8.1.0")).fact(2, refused("raft-log", 2, "5.4.0"));
             s.room(3, RoomEvent::DiskFault { kind: "rot".into(), path: "engine/000007.blob".into() });
-            s.fact(3, misread());
+            s.fact(3, misread()).fact(3, unknown());
         }),
     ]
 }

@@ -1,8 +1,8 @@
 //! A release reads every format that it is said to read: none that was shipped is refused or misread.
 //!
 //! A format that the release's row in the table does not have may be refused, and has to be: then whoever wrote it, or
-//! started this release, is to blame, not the release. A blob file that is called corrupt although no fault ever lay on it
-//! was misread.
+//! started this release, is to blame, not the release. A blob file that is called corrupt, or in which something unknown
+//! is found, although no fault ever lay on it, was misread.
 //!
 //! Source: tikv#18263 (titan#329), titan#221.
 
@@ -60,14 +60,14 @@ impl Check for OpenedIsReadable {
                 self.judged += 1;
                 Ok(())
             }
-            Body::Node(Fact::Engine(engine::Fact::Corruption { path, detail }))
-                if path.as_str().ends_with(".blob") && known.has(Witness::Room) =>
-            {
+            Body::Node(Fact::Engine(
+                engine::Fact::Corruption { path, detail } | engine::Fact::FormatUnknown { path, what: detail },
+            )) if path.as_str().ends_with(".blob") && known.has(Witness::Room) => {
                 self.judged += 1;
                 if self.has_fault(node, path.as_str()) {
                     return Ok(());
                 }
-                let text = format!("{} calls {path} corrupt ({detail}), and no fault lies there", known.name(node));
+                let text = format!("{} cannot read {path} ({detail}), and no fault lies there", known.name(node));
                 Err(Violation::new("shipped-format-misread", text).at(detail.as_str()))
             }
             Body::Node(Fact::Store(lifecycle::Fact::FormatRefused { path, format, version, release })) => {
