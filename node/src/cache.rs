@@ -184,7 +184,7 @@ impl Cache {
             let result = act(&mut inner);
             // In the order in which it happened, whoever states it.
             self.shared.outbox.lock().extend(inner.manager.facts.drain(..));
-            self.shared.regions.store(inner.manager.regions().count(), SeqCst);
+            self.shared.regions.store(inner.manager.count(), SeqCst);
             (result, !inner.loads.is_empty() || !inner.manager.jobs.is_empty())
         };
         self.state_waiting();

@@ -11,9 +11,9 @@ use std::{collections::BTreeMap, ops::Bound};
 
 use super::{
     fact::Fact,
-    region::{Collecting, End, Evict, Meta, Span, State},
+    region::{Collecting, Evict, Meta, Span, State},
 };
-use crate::region::RegionId;
+use crate::region::{End, RegionId};
 
 /// What has to be done in the background.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,6 +74,11 @@ impl Manager {
     /// A region, to count what happens to it.
     pub fn get_mut(&mut self, region: RegionId) -> Option<&mut Meta> {
         self.regions.get_mut(&region)
+    }
+
+    /// How many regions there are.
+    pub fn count(&self) -> usize {
+        self.regions.len()
     }
 
     /// All regions.

@@ -135,9 +135,13 @@ impl Compactor {
             return Ok(());
         }
         let path = due.victim.path().to_owned();
-        if self.looked_through.insert(due.victim.meta.number) {
-            // Rot in what is dead must not be taken for a file that can go.
+        let number = due.victim.meta.number;
+        if !self.looked_through.contains(&number) {
+            // Rot in what is dead must not be taken for a file that can go. What could not be read is looked at again.
             due.victim.verify().await?;
+            let blobs = shared.sources().version.blobs.clone();
+            self.looked_through.retain(|number| blobs.contains_key(number));
+            self.looked_through.insert(number);
             let (alive, bytes) = (due.alive, due.victim.record_bytes());
             shared.env.state(Fact::BlobCollecting { path: path.into(), alive, bytes });
         }

@@ -3,7 +3,10 @@
 //! Level 0 holds tables as they were flushed, newest first, with overlapping ranges. On each deeper level ranges do not
 //! overlap. For any key, what lies higher is newer. All versions of one user key on one of the deeper levels lie in one table.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, OnceLock},
+};
 
 use bytes::Bytes;
 
@@ -28,6 +31,8 @@ pub(crate) struct Version {
     families: [Levels; Family::COUNT],
     /// The blob files that tables refer to, by number.
     pub(crate) blobs: Arc<BTreeMap<u64, Arc<BlobFile>>>,
+    /// The bytes of each blob file that tables refer to, once somebody has asked.
+    alive: OnceLock<BTreeMap<u64, u64>>,
 }
 
 /// A table that joins, as the manifest records it.
@@ -70,7 +75,8 @@ impl Version {
 
     /// The version after an edit, whose added tables are `opened` and whose blob files are `blobs`, in order.
     pub(crate) fn after(&self, edit: &Edit, opened: &[Arc<Table>], blobs: &[Arc<BlobFile>]) -> Version {
-        let mut next = self.clone();
+        let (families, blobs_before) = (self.families.clone(), self.blobs.clone());
+        let mut next = Version { families, blobs: blobs_before, alive: OnceLock::new() };
         if !blobs.is_empty() || !edit.blobs_removed.is_empty() {
             let all = Arc::make_mut(&mut next.blobs);
             edit.blobs_removed.iter().for_each(|number| drop(all.remove(number)));
@@ -97,12 +103,17 @@ impl Version {
         tables + self.blobs.values().map(|file| file.meta.bytes).sum::<u64>()
     }
 
+    /// The bytes of each blob file that tables refer to: added up once a version.
+    pub(crate) fn alive(&self) -> &BTreeMap<u64, u64> {
+        self.alive.get_or_init(|| collect::alive(self))
+    }
+
     /// The blob files that no table refers to.
     pub(crate) fn dead_blobs(&self) -> Vec<Arc<BlobFile>> {
         if self.blobs.is_empty() {
             return Vec::new();
         }
-        let alive = collect::alive(self);
+        let alive = self.alive();
         self.blobs.values().filter(|file| !alive.contains_key(&file.meta.number)).cloned().collect()
     }
 

@@ -33,7 +33,7 @@ fn mostly_dead(version: &Version, dead_per_million: u64) -> Vec<(Arc<BlobFile>, 
     if version.blobs.is_empty() {
         return Vec::new();
     }
-    let alive = alive(version);
+    let alive = version.alive();
     let left = |file: &Arc<BlobFile>| alive.get(&file.meta.number).copied().unwrap_or(0);
     let is_victim = |file: &&Arc<BlobFile>| {
         let (all, left) = (file.record_bytes(), left(file));
