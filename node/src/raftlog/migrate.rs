@@ -54,7 +54,12 @@ impl fmt::Display for Stage {
 
 /// Refuses a log that the release cannot read, before anything is changed.
 pub async fn check(env: &Env, dir: &str, release: &Release) -> Result<(), Error> {
-    let found = Layout::found(&*env.disk, dir).await.map_err(|error| Error::io("list", dir, error))?;
+    let mut found = Layout::found(&*env.disk, dir).await.map_err(|error| Error::io("list", dir, error))?;
+    // Of a move that was cut short only one side counts: the other one goes when it is settled.
+    if let Some((stage, from, to)) = marked(env, dir).await? {
+        let whole = if stage == Stage::Copy { from } else { to };
+        found.retain(|layout| *layout == whole);
+    }
     let own = Layout::of(release);
     let imports = release.raft_log == RaftLogLayout::NewImportingOld;
     let Some(other) = found.into_iter().find(|layout| *layout != own && !imports) else { return Ok(()) };
@@ -259,4 +264,41 @@ fn parse(content: &[u8]) -> Option<(Stage, Layout, Layout)> {
         Layout::ALL.into_iter().find(|layout| layout.directory() == name)
     };
     Some((stage, layout()?, layout()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::raftlog::room::{Room, run};
+
+    #[test]
+    fn a_release_is_refused_by_the_side_of_a_cut_move_that_is_whole() {
+        use Layout::{New, Old};
+        use Stage::{Clear, Copy};
+        let cases = [
+            ("an import is cut", (Copy, Old, New), ["5.4.0", "6.1.0"], ["8.1.0"]),
+            ("an imported log is being cleared", (Clear, Old, New), ["6.1.0", "8.1.0"], ["5.4.0"]),
+            ("an export is cut", (Copy, New, Old), ["6.1.0", "8.1.0"], ["5.4.0"]),
+            ("an exported log is being cleared", (Clear, New, Old), ["5.4.0", "6.1.0"], ["8.1.0"]),
+        ];
+        run(async {
+            for (name, (stage, from, to), read, refused) in cases {
+                let room = Room::default();
+                let env = room.env();
+                for layout in Layout::ALL {
+                    let path = layout.path("");
+                    env.disk.create_dir(&path).await.unwrap();
+                    env.disk.open(&join(&path, &segment::name(1)), Open::Truncate).await.unwrap();
+                }
+                mark(&env, "", stage, from, to).await.unwrap();
+                let checked = async |release: &str| check(&env, "", Release::parse(release).expect("a release")).await;
+                for release in read {
+                    assert!(checked(release).await.is_ok(), "{name}: {release}");
+                }
+                for release in refused {
+                    assert!(matches!(checked(release).await, Err(Error::Refused { .. })), "{name}: {release}");
+                }
+            }
+        });
+    }
 }
