@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `driver` | answers requests, notes what to keep |
 //! | `stores`, `regions` | what is known |
+//! | `releases` | which releases a store may run as |
 //! | `timestamps` | numbers that are given out once |
 //! | `rules`, `progress` | what tables want, and how far that has come |
 //! | `repair`, `learners`, `operators` | what a region lacks, and the steps to it |

@@ -114,6 +114,22 @@ impl Region {
     }
 }
 
+/// A range's end as a map key: the end of all keys is behind every key.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum End {
+    /// Before this key.
+    Key(Bytes),
+    /// Behind all keys.
+    Last,
+}
+
+impl End {
+    /// Of a range whose end is empty when it is the end of all keys.
+    pub fn of(end: &Bytes) -> End {
+        if end.is_empty() { End::Last } else { End::Key(end.clone()) }
+    }
+}
+
 /// Whether a region can elect a leader without its lost peers: by its incoming voters alone, or by both halves of a
 /// joint configuration.
 pub fn has_majority(region: &Region, is_lost: impl Fn(&Peer) -> bool, only_incoming: bool) -> bool {

@@ -2,7 +2,8 @@
 //!
 //! Its parts are tasks with a mailbox each, because that is where the races of such a store live: the raft loop, the log
 //! writer, apply, the reader, the region worker, snapshot transfer, collection, heartbeats, and one connection task a
-//! peer store. This file opens what is on disk, starts them, serves requests, and stops them.
+//! peer store; where it is enabled, the cache's, too. In an unsafe recovery the raft loop carries out what the placement
+//! driver's plans say, and heartbeats bring the reports. This file opens what is on disk, starts them, serves requests, and stops them.
 //!
 //! What recovery reads, and what it does where a crash has come between two writes, stands in `recovery`.
 

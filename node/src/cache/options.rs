@@ -11,7 +11,7 @@ pub struct Options {
     pub enabled: bool,
     /// Ranges of user keys whose regions are loaded as soon as their leader is here. An empty end is the end of all keys.
     pub manual_ranges: Vec<(Bytes, Bytes)>,
-    /// Above so many bytes regions are evicted, and at a quarter more nothing is loaded and what is written is evicted.
+    /// From so many bytes on nothing is loaded, above them regions are evicted; from a quarter more on, what is written to.
     pub evict_bytes: usize,
     /// How long after something happened the next round comes: collection, cross-check, hot regions.
     pub tick: Duration,

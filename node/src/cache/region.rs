@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use crate::region::{Region, RegionId};
+use crate::region::{End, Region, RegionId};
 
 /// A region's id and range as of one version of its epoch.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,17 +46,8 @@ impl Span {
 
     /// Its end as a map key.
     pub fn end_key(&self) -> End {
-        if self.end.is_empty() { End::Last } else { End::Key(self.end.clone()) }
+        End::of(&self.end)
     }
-}
-
-/// A range's end as a map key: the end of all keys is behind every key.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum End {
-    /// Before this key.
-    Key(Bytes),
-    /// Behind all keys.
-    Last,
 }
 
 /// What a cached region is doing.

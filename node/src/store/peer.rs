@@ -5,8 +5,8 @@
 //! no I/O and never waits.
 //!
 //! Its duties stand in files of their own: [`log`] (what raft-rs reads), [`lease`], `leaving`, [`read_index`], [`membership`],
-//! [`split`], `words` (what peers say to each other), `ready` (what comes out of raft-rs), `snapshots`, `followers`,
-//! `sleep` (hibernation), `requests` (what clients ask).
+//! [`split`], [`merge`], [`unsafe_recovery`], `words` (what peers say to each other), `ready` (what comes out of raft-rs),
+//! `snapshots`, `followers`, `sleep` (hibernation), `requests` (what clients ask).
 //!
 //! Not here: which peers a store has, and the two region maps: the raft loop owns those.
 
@@ -311,14 +311,13 @@ impl Peer {
     }
 
     /// Apply is further; events are handled already.
-    pub fn on_applied(&mut self, turn: &mut Turn, state: ApplyState, bytes: u64, keys: u64) {
+    pub fn on_applied(&mut self, state: ApplyState, bytes: u64, keys: u64) {
         self.grown = (self.grown.0 + bytes, self.grown.1 + keys);
         if state.applied_index > self.state.applied_index {
             self.state = state;
             self.raw.advance_apply_to(state.applied_index);
             self.raw.mut_store().evict(state.applied_index, false);
         }
-        let _ = turn;
     }
 
     /// The admin command at `index` is applied.

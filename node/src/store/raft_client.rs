@@ -50,13 +50,7 @@ struct Inner {
     options: Arc<Options>,
     resolver: Resolver,
     mailbox: Mailbox,
-    queues: Mutex<BTreeMap<StoreId, Queue>>,
-}
-
-struct Queue {
-    sender: mpsc::Sender<Vec<u8>>,
-    /// The store is gone for good.
-    tombstone: bool,
+    queues: Mutex<BTreeMap<StoreId, mpsc::Sender<Vec<u8>>>>,
 }
 
 impl RaftClient {
@@ -76,21 +70,16 @@ impl RaftClient {
         let mut queues = self.0.queues.lock();
         for Outgoing { store, message, .. } in messages.drain(..) {
             let queue = queues.entry(store).or_insert_with(|| self.connect(env, store));
-            // A full queue loses messages: raft sends again.
-            let _ = queue.sender.try_send(message);
+            // A full queue loses messages: raft sends again. Nobody listens for a store that is gone for good.
+            let _ = queue.try_send(message);
         }
     }
 
-    /// Whether a store is known to be gone for good.
-    pub fn is_tombstone(&self, store: StoreId) -> bool {
-        self.0.queues.lock().get(&store).is_some_and(|queue| queue.tombstone)
-    }
-
-    fn connect(&self, env: &Env, store: StoreId) -> Queue {
+    fn connect(&self, env: &Env, store: StoreId) -> mpsc::Sender<Vec<u8>> {
         let (sender, receiver) = mpsc::channel(self.0.options.raft_client_queue);
         let connection = Stream { env: env.clone(), client: self.clone(), store, receiver, was_up: false };
         env.spawn("raft-client", connection.run());
-        Queue { sender, tombstone: false }
+        sender
     }
 }
 
@@ -124,12 +113,7 @@ impl Stream {
             let began = self.env.now();
             match self.stream(&mut queue).await {
                 End::Closed => return,
-                End::Tombstone => {
-                    if let Some(queue) = self.client.0.queues.lock().get_mut(&self.store) {
-                        queue.tombstone = true;
-                    }
-                    return self.env.state(lifecycle::Fact::Blocked { store: self.store });
-                }
+                End::Tombstone => return self.env.state(lifecycle::Fact::Blocked { store: self.store }),
                 End::Broken(cause) => self.env.state(lifecycle::Fact::Disconnected { store: self.store, cause }),
             }
             if self.env.now().since(began) > options.raft_client_max_backoff {

@@ -18,7 +18,6 @@ mod unsafe_recovery;
 
 pub use lifecycle::Found;
 pub use merge::Tomb;
-use ranges::End;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -49,7 +48,7 @@ use crate::{
     env::BoxFuture,
     pd,
     raftlog::RaftLog,
-    region::{PeerId, Region, RegionId},
+    region::{End, PeerId, Region, RegionId},
     wire::{kv::Reason, peer::PeerMessage},
 };
 

@@ -50,7 +50,7 @@ impl RaftLoop {
         if let Some(peer) = self.peers.get_mut(&id)
             && peer.closing.is_none()
         {
-            peer.on_applied(&mut self.turn, applied.state, applied.bytes, applied.keys);
+            peer.on_applied(applied.state, applied.bytes, applied.keys);
         }
     }
 

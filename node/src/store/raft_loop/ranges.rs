@@ -2,23 +2,14 @@
 
 use std::ops::Bound;
 
-use bytes::Bytes;
-
 use super::RaftLoop;
 use crate::{
-    region::{Region, RegionId},
+    region::{End, Region, RegionId},
     store::{fact::region, peer::Peer},
 };
 
-/// A range's end as a map key: the end of all keys is behind every key.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum End {
-    Key(Bytes),
-    Last,
-}
-
 pub(super) fn end_of(region: &Region) -> End {
-    if region.end.is_empty() { End::Last } else { End::Key(region.end.clone()) }
+    End::of(&region.end)
 }
 
 impl RaftLoop {
