@@ -6,7 +6,7 @@
 //! each other without a hole from the first key to the last. In between, a child that nobody has stated yet is no hole.
 //!
 //! Unsafe recovery cuts a region's history: when stores are given up, and when the recovery ends, only what
-//! the stores that are left have counts.
+//! the stores that are left have counts. What nobody has any more when an empty region takes its place has no claim either.
 //!
 //! Source: TiKV's `RegionEpoch`.
 
@@ -72,6 +72,14 @@ impl KeySpaceCovered {
         left.iter().try_for_each(|region| self.learn(region))
     }
 
+    /// An empty region takes the place of regions of which no peer is left.
+    fn give_way(&mut self, empty: &Region, known: &Known) {
+        let is_left = |id: RegionId| known.cuts().left().any(|region| region.id == id);
+        let stays = |other: &Region| other.id == empty.id || !other.overlaps(empty) || is_left(other.id);
+        self.versions.values_mut().for_each(|regions| regions.retain(|_, other| stays(other)));
+        self.newest.retain(|_, other| stays(other));
+    }
+
     fn covered(&mut self) -> Judged {
         self.judged += 1;
         let mut regions: Vec<&Arc<Region>> =
@@ -128,6 +136,10 @@ impl Check for KeySpaceCovered {
             }
             Body::Node(Fact::Region(region::Fact::StateRecovered { state, .. })) if state.as_str() == "tombstone" => {
                 Ok(())
+            }
+            Body::Node(Fact::Region(region::Fact::Changed { region, reason, .. })) if reason.as_str() == "create" => {
+                self.give_way(region, known);
+                self.learn(region)
             }
             Body::Node(Fact::Region(
                 region::Fact::Changed { region, .. } | region::Fact::StateRecovered { region, .. },
