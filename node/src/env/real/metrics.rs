@@ -223,7 +223,7 @@ mod tests {
         }
         metrics.count(&snapshot::Fact::GenerateFailed { region, peer, attempt: 0, cause: "no".into() }.into());
         let text = metrics.render();
-        assert!(text.lines().any(|line| line == "reenact_snapshots_building 2"), "{text}");
+        assert!(text.lines().any(|line| line == "reenact_snapshots_building{} 2"), "{text}");
     }
 
     #[test]
