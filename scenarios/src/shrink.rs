@@ -65,6 +65,9 @@ impl Reduction {
 pub struct Search<'a> {
     vocabulary: &'a Vocabulary,
     best: Plan,
+    /// Every plan that was the best one, whatever its seed, so that two simplifications which undo each other do not go
+    /// in a circle.
+    seen: Vec<Plan>,
     round: usize,
     /// The first simplification that was not yet tried in this round.
     place: usize,
@@ -75,7 +78,14 @@ impl<'a> Search<'a> {
     /// Begins with a plan that fails. What it recorded is forgotten.
     pub fn new(plan: &Plan, vocabulary: &'a Vocabulary) -> Search<'a> {
         let best = Plan { recorded: None, ..plan.clone() };
-        Search { vocabulary, best, round: 0, place: 0, has_improved: false }
+        Search {
+            vocabulary,
+            seen: vec![Plan { seed: 0, ..best.clone() }],
+            best,
+            round: 0,
+            place: 0,
+            has_improved: false,
+        }
     }
 
     /// The smallest plan so far.
@@ -100,6 +110,7 @@ impl<'a> Search<'a> {
     /// The attempt failed in the same way: it is the best plan now.
     pub fn adopt(&mut self, attempt: Attempt) {
         self.best = attempt.plan;
+        self.seen.push(Plan { seed: 0, ..self.best.clone() });
         // What stood behind it has moved up, and what stood before it was in vain a moment ago.
         self.place = attempt.place;
         self.has_improved = true;
@@ -141,7 +152,8 @@ impl<'a> Search<'a> {
         all.extend(times::shorter(&self.best));
         // What names a process that is gone, or a number out of its range, is no plan.
         all.retain(|reduction| {
-            reduction.plan != self.best && Plan::parse(&reduction.plan.to_string(), self.vocabulary).is_ok()
+            let is_new = !self.seen.contains(&Plan { seed: 0, ..reduction.plan.clone() });
+            is_new && Plan::parse(&reduction.plan.to_string(), self.vocabulary).is_ok()
         });
         all
     }

@@ -84,6 +84,8 @@ struct Content {
     /// The state before the first entry, while that is remembered.
     initial: Option<State>,
     certain: bool,
+    /// Its keys belong to the region that took it in. What it still applies is of a history in which it was not.
+    taken: bool,
     undo: undo::Undo,
 }
 
@@ -100,6 +102,7 @@ impl Content {
             recent: VecDeque::new(),
             initial: Some(now),
             certain,
+            taken: false,
             undo: undo::Undo::default(),
         }
     }
@@ -224,6 +227,7 @@ impl Reference {
             return false;
         }
         // The source keeps what it knows of its past; its keys belong to the target now.
+        source.taken = true;
         let (keys, now, safe_point) = (std::mem::take(&mut source.keys), source.now, source.safe_point);
         let Some(content) = self.regions.get_mut(&target) else { return false };
         content.keys.extend(keys);
@@ -241,7 +245,7 @@ impl Reference {
             .or_insert_with(|| Content::new(BTreeMap::new(), Epoch { conf_ver: 0, version: 0 }, false));
         match content.applied {
             Some(applied) if index <= applied => return,
-            Some(applied) if index != applied + 1 => content.certain = false,
+            Some(applied) if index != applied + 1 || content.taken => content.certain = false,
             Some(_) => {}
             None if self.whole => {}
             None => content.certain &= *self.first_index.get_or_insert(index) == index,

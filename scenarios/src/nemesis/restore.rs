@@ -1,8 +1,8 @@
 //! Restores the cluster from snapshots of its volumes, as they are taken of all stores at one time.
 //!
 //! What a volume's snapshot holds is what a crash would have left. The stores come back in a state in which nobody stands
-//! for election by himself; they are told to in turn, until every region is led; then all start once more as usual. A
-//! restore that does not get there within its time leaves the stores as they are.
+//! for election by himself; they are told to in turn, until every region is led or the restore's time is over; then all
+//! start once more as usual.
 //!
 //! Not here: the placement driver's own state, which goes on as it was.
 
@@ -32,11 +32,8 @@ pub(super) async fn restore(cluster: &Cluster) {
     let deadline_ns = cluster.room().true_ns() + LIMIT.as_nanos() as u64;
     for name in stores.iter().cycle() {
         cluster.room().sleep(TURN).await;
-        if cluster.witness().with_rest(|rest| rest.is_led()) {
+        if cluster.witness().with_rest(|rest| rest.is_led()) || cluster.room().true_ns() >= deadline_ns {
             break;
-        }
-        if cluster.room().true_ns() >= deadline_ns {
-            return;
         }
         if let Some(Live { chores: Some(chores), .. }) = cluster.member(name).live() {
             chores.campaign();
@@ -44,7 +41,10 @@ pub(super) async fn restore(cluster: &Cluster) {
     }
     for name in &stores {
         cluster.member(name).set_restoring(false);
-        cluster.stop(name).await;
-        cluster.start(name, None);
+        // Whoever the plan has taken down meanwhile comes back as the plan wants it.
+        if cluster.member(name).live().is_some() {
+            cluster.stop(name).await;
+            cluster.start(name, None);
+        }
     }
 }

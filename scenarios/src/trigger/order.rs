@@ -221,14 +221,12 @@ impl Order for WantedWhileBuilding {
 #[derive(Default)]
 struct AskedToVoteEarly {
     leases: BTreeMap<RegionId, (NodeId, u64)>,
-    started_ns: BTreeMap<NodeId, u64>,
 }
 
 impl Order for AskedToVoteEarly {
     fn on(&mut self, event: &Event) -> bool {
         match &event.body {
             Body::Room(RoomEvent::ProcessStarted { .. }) => {
-                self.started_ns.insert(event.node, event.time_ns);
                 self.leases.retain(|_, (node, _)| *node != event.node);
                 false
             }
@@ -362,7 +360,8 @@ impl Order for SnapshotTookSources {
             }
             Body::Room(RoomEvent::ProcessExited { .. }) => {
                 let here = self.begun.iter().filter(|(node, _)| *node == event.node);
-                self.restarted = here.copied().collect();
+                self.restarted.retain(|(node, _)| *node != event.node);
+                self.restarted.extend(here);
                 self.begun.retain(|(node, _)| *node != event.node);
                 false
             }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use node::{
     pd::fact::Fact as Placement,
     region::Region,
-    store::fact::{lifecycle, recovery::Fact},
+    store::fact::{lifecycle, recovery::Fact, region},
 };
 use scenarios::event::RoomEvent;
 
@@ -15,7 +15,7 @@ use super::{
 };
 
 pub fn cases() -> Vec<Case> {
-    [cuts(), ends(), finished(), leaders()].into_iter().flatten().collect()
+    [cuts(), forgotten(), ends(), finished(), leaders()].into_iter().flatten().collect()
 }
 
 /// Region 1 on three stores. Entry 6 is everywhere, entry 7 on the first two: both are acknowledged.
@@ -118,6 +118,52 @@ fn cuts() -> Vec<Case> {
     ]
 }
 
+/// What only lost stores knew has never been.
+fn forgotten() -> Vec<Case> {
+    let merged = |index| {
+        let (region, source) = (1, 2);
+        region::Fact::MergeCommitted { region, peer: 10 + index % 10, source, source_peer: 20, index, commit: 8 }
+    };
+    vec![
+        pass("peers-have-stores", "a-peer-that-only-lost-stores-knew-of", |s| {
+            let put = |store: u64, state: &'static str| {
+                let (address, release) = ("a".into(), "8.1.0".into());
+                Placement::StorePut { store, address, state: state.into(), release, columnar: false }
+            };
+            for store in 1..=4 {
+                s.fact(0, put(store, "up"));
+            }
+            two_writes(s);
+            s.changed(
+                1,
+                &with_peers(&region(1, "", "", 1), 5, &[(11, 1), (12, 2), (13, 3), (14, 4)]),
+                "conf-change",
+                8,
+            );
+            lost(s, &[1, 2]);
+            led_by_force(s);
+            demoted(s);
+            finish(s);
+            s.fact(0, put(4, "offline")).fact(0, put(4, "tombstone")).fact(0, Placement::StoreDeleted { store: 4 });
+            s.room(0, RoomEvent::ConvergeEnded { reasons: Vec::new() });
+        }),
+        pass("key-space-covered", "a-merge-that-only-lost-stores-knew-of", move |s| {
+            s.bootstrapped();
+            for store in 1..=3 {
+                s.fact(store, lifecycle::Fact::Started { store: store.into(), release: "8.1.0".into(), peers: 1 });
+                s.changed(store, &region(1, "", "m", 2), "split", 7).changed(store, &region(2, "m", "", 2), "split", 7);
+            }
+            s.fact(1, merged(11)).changed(1, &region(1, "", "", 4), "merge", 11);
+            lost(s, &[1, 2]);
+            led_by_force(s);
+            s.changed(3, &with_peers(&region(1, "", "m", 2), 4, &[(13, 3)]), "conf-change", 12);
+            s.changed(3, &with_peers(&region(2, "m", "", 2), 4, &[(23, 3)]), "conf-change", 12);
+            finish(s);
+            s.room(0, RoomEvent::AtRest {}).fact(3, merged(13));
+        }),
+    ]
+}
+
 fn ends() -> Vec<Case> {
     let check = "recovery-ends";
     vec![
@@ -125,6 +171,12 @@ fn ends() -> Vec<Case> {
             begun(s);
             stage(s, "force-leader", 2, "");
             stage(s, "exit-force-leader", 3, "the time limit has passed");
+        }),
+        accuse(check, "gave-up", "in-its-last-stage", |s| {
+            begun(s);
+            stage(s, "exit-force-leader", 2, "");
+            let (outcome, cause) = ("failed".into(), "the time limit has passed".into());
+            s.fact(0, Placement::RecoveryEnded { outcome, step: 3, cause });
         }),
         accuse(check, "not-ended", "still-at-it", |s| {
             begun(s);
@@ -167,6 +219,11 @@ fn finished() -> Vec<Case> {
             s.changed(3, &with_peers(&region(1, "", "", 1), 5, &[(13, 3), (12, 2)]), "conf-change", 9);
             s.room(0, RoomEvent::ConvergeEnded { reasons: Vec::new() });
         }),
+        pass(check, "interrupted", |s| {
+            recovered(s);
+            s.fact(0, Placement::Started { stores: 3, regions: 1 });
+            s.room(0, RoomEvent::ConvergeEnded { reasons: Vec::new() });
+        }),
         pass(check, "demoted", |s| {
             recovered(s);
             demoted(s);
@@ -197,14 +254,18 @@ fn leaders() -> Vec<Case> {
         }),
         accuse("force-leader-commits", "commits-nothing", "for-long", |s| {
             recovered(s);
-            s.wait_ms(11_000).committed(3, 7, 7);
+            s.room(0, RoomEvent::Healed {}).wait_ms(11_000).committed(3, 7, 7);
+        }),
+        pass("force-leader-commits", "those-that-are-left-may-be-apart", |s| {
+            recovered(s);
+            s.wait_ms(11_000).room(0, RoomEvent::Healed {}).wait_ms(9_000).committed(3, 7, 7);
         }),
         pass("force-leader-commits", "soon", |s| {
             two_writes(s);
             lost(s, &[1, 2]);
             led_by_force(s);
             s.fact(3, Fact::CommitForwarded { region: 1, peer: 13, term: 7, index: 7 });
-            s.wait_ms(11_000).committed(3, 7, 7);
+            s.room(0, RoomEvent::Healed {}).wait_ms(11_000).committed(3, 7, 7);
         }),
     ]
 }

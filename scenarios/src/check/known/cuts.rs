@@ -84,9 +84,24 @@ impl Cuts {
         self.regions.values()
     }
 
-    /// The same with the process.
-    pub fn left_on(&self) -> impl Iterator<Item = (NodeId, &Arc<Region>)> {
-        self.regions.iter().map(|((node, _), region)| (*node, region))
+    /// The newest of these, by key; what a newer one overlaps is gone and not among them.
+    pub fn newest_left(&self) -> Vec<Arc<Region>> {
+        let mut by_id: BTreeMap<RegionId, &Arc<Region>> = BTreeMap::new();
+        for region in self.left() {
+            let newest = by_id.entry(region.id).or_insert(region);
+            if (newest.epoch.version, newest.epoch.conf_ver) < (region.epoch.version, region.epoch.conf_ver) {
+                *newest = region;
+            }
+        }
+        let newer = |region: &Region| {
+            by_id.values().any(|other| {
+                other.id != region.id && other.epoch.version > region.epoch.version && other.overlaps(region)
+            })
+        };
+        let mut left: Vec<_> =
+            by_id.values().filter(|region| !newer(region)).map(|region| Arc::clone(region)).collect();
+        left.sort_by(|a, b| a.start.cmp(&b.start));
+        left
     }
 
     /// Whether a store was given up.

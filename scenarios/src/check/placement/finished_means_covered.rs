@@ -6,14 +6,8 @@
 //!
 //! Source: pd#6859; tikv#18440, tikv#18458.
 
-use std::{collections::BTreeMap, sync::Arc};
-
 use bytes::Bytes;
-use node::{
-    fact::Fact,
-    pd::fact,
-    region::{Region, RegionId, has_majority},
-};
+use node::{fact::Fact, pd::fact, region::has_majority};
 
 use super::super::{Check, Entry, Judged, Known, Violation};
 use crate::{
@@ -29,30 +23,14 @@ pub const FINISHED_MEANS_COVERED: Entry = Entry {
     property: "after an unsafe recovery every key has a region that can elect a leader, and no region names a lost store",
     source: "pd#6859; tikv#18440, tikv#18458",
     hears: &[Hall::Placement, Hall::Plan],
-    make: || Box::new(Finished { judged: 0 }),
+    make: || Box::new(Finished::default()),
 };
 
+#[derive(Default)]
 struct Finished {
+    /// The last recovery that began has also finished.
+    finished: bool,
     judged: u64,
-}
-
-/// The newest regions that are left, by key; what a newer one overlaps is not among them.
-fn newest(known: &Known) -> Vec<Arc<Region>> {
-    let mut by_id: BTreeMap<RegionId, Arc<Region>> = BTreeMap::new();
-    for region in known.cuts().left() {
-        let newest = by_id.entry(region.id).or_insert_with(|| region.clone());
-        if (newest.epoch.version, newest.epoch.conf_ver) < (region.epoch.version, region.epoch.conf_ver) {
-            *newest = region.clone();
-        }
-    }
-    let newer = |region: &Region| {
-        by_id
-            .values()
-            .any(|other| other.id != region.id && other.epoch.version > region.epoch.version && other.overlaps(region))
-    };
-    let mut left: Vec<_> = by_id.values().filter(|region| !newer(region)).cloned().collect();
-    left.sort_by(|a, b| a.start.cmp(&b.start));
-    left
 }
 
 fn covered(known: &Known) -> Judged {
@@ -61,7 +39,7 @@ fn covered(known: &Known) -> Judged {
         let from = String::from_utf8_lossy(from);
         Violation::new("hole", format!("the recovery has finished, and nobody holds the keys from `{from}` on"))
     };
-    for region in newest(known) {
+    for region in known.cuts().newest_left() {
         let Some(from) = &reached else { break };
         if region.start > *from {
             return Err(hole(from));
@@ -76,7 +54,8 @@ fn covered(known: &Known) -> Judged {
 }
 
 fn names_nobody_lost(known: &Known, at_rest: bool) -> Judged {
-    for region in newest(known).iter().filter(|region| at_rest || known.cuts().was_led_by_force(region.id)) {
+    for region in known.cuts().newest_left().iter().filter(|region| at_rest || known.cuts().was_led_by_force(region.id))
+    {
         let lost = region.peers.iter().find(|peer| known.cuts().is_given_up(peer.store));
         if let Some(lost) = lost {
             let detail = format!(
@@ -92,13 +71,22 @@ fn names_nobody_lost(known: &Known, at_rest: bool) -> Judged {
 impl Check for Finished {
     fn on(&mut self, event: &Event, known: &Known) -> Judged {
         match &event.body {
-            Body::Node(Fact::Placement(fact::Fact::RecoveryEnded { outcome, .. }))
-                if outcome.as_str() == "finished" && known.is_whole() =>
-            {
+            Body::Node(Fact::Placement(fact::Fact::RecoveryBegun { .. })) => {
+                self.finished = false;
+                Ok(())
+            }
+            Body::Node(Fact::Placement(fact::Fact::RecoveryEnded { outcome, .. })) => {
+                self.finished = outcome.as_str() == "finished";
+                if !self.finished || !known.is_whole() {
+                    return Ok(());
+                }
                 self.judged += 1;
                 covered(known)
             }
-            Body::Room(RoomEvent::ConvergeEnded { reasons }) => names_nobody_lost(known, reasons.is_empty()),
+            // One that did not finish is the matter of `recovery-ends`.
+            Body::Room(RoomEvent::ConvergeEnded { reasons }) if self.finished => {
+                names_nobody_lost(known, reasons.is_empty())
+            }
             _ => Ok(()),
         }
     }

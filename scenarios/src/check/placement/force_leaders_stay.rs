@@ -36,13 +36,13 @@ pub const FORCE_LEADER_COMMITS: Entry = Entry {
     name: "force-leader-commits",
     family: "placement",
     class: Class::Liveness,
-    property: "a force leader commits within its bound",
+    property: "a force leader commits within its bound, once nothing holds the stores apart that are left",
     source: "tikv#18197",
     hears: &[Hall::Raft, Hall::Recovery, Hall::Process, Hall::Plan],
     make: || Box::new(Commits::default()),
 };
 
-/// Within so much true time a force leader commits an entry of its own.
+/// Within so much true time after healing a force leader commits an entry of its own.
 const BOUND_NS: u64 = 10_000_000_000;
 
 #[derive(Default)]
@@ -81,6 +81,8 @@ impl Check for Stay {
 #[derive(Default)]
 struct Commits {
     waiting: BTreeMap<(NodeId, RegionId), (PeerId, u64)>,
+    /// It needs every voter that is left, so that its time begins when faults have ended.
+    healed_ns: Option<u64>,
     judged: u64,
 }
 
@@ -99,10 +101,13 @@ impl Check for Commits {
             Body::Node(Fact::Raft(raft::Fact::PeerClosed { region, .. })) => {
                 self.waiting.remove(&(event.node, *region));
             }
+            Body::Room(RoomEvent::Healed {}) => self.healed_ns = Some(event.time_ns),
             Body::Room(RoomEvent::ProcessExited { .. }) => self.waiting.retain(|(node, _), _| *node != event.node),
             _ => {}
         }
-        let late = self.waiting.iter().find(|(_, (_, since))| event.time_ns.saturating_sub(*since) > BOUND_NS);
+        let Some(healed_ns) = self.healed_ns else { return Ok(()) };
+        let is_late = |since: u64| event.time_ns.saturating_sub(since.max(healed_ns)) > BOUND_NS;
+        let late = self.waiting.iter().find(|(_, (_, since))| is_late(*since));
         let Some(((_, region), (peer, _))) = late else { return Ok(()) };
         let detail = format!("peer {peer} has led region {region} without a majority for long and committed nothing");
         Err(Violation::new("commits-nothing", detail))

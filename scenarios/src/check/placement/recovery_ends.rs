@@ -45,9 +45,13 @@ impl Check for RecoveryEnds {
                 }
                 self.stage = Some(stage.as_str().to_owned());
             }
-            Body::Node(Fact::Placement(fact::Fact::RecoveryEnded { .. })) => {
+            Body::Node(Fact::Placement(fact::Fact::RecoveryEnded { outcome, step, cause })) => {
                 self.judged += 1;
-                self.stage = None;
+                let before = self.stage.take().unwrap_or_default();
+                if outcome.as_str() != "finished" {
+                    let detail = format!("the recovery ends {outcome} at step {step}: {cause}");
+                    return Err(Violation::new("gave-up", detail).at(&before));
+                }
             }
             Body::Room(RoomEvent::ConvergeEnded { .. }) => {
                 if let Some(stage) = self.stage.take() {

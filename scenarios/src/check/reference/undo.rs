@@ -1,7 +1,7 @@
 //! What the newest entries changed, so that they can be taken back: unsafe recovery cuts a region's history.
 //!
 //! Only so much is remembered as the lost end of a log is long. A cut further back, or over a merge, leaves the region's
-//! content uncertain, and it is not judged any more.
+//! content uncertain, and that of a source which goes on; they are not judged any more.
 
 use std::collections::VecDeque;
 
@@ -126,7 +126,7 @@ impl Reference {
     fn roll_back(&mut self, content: &mut Content, from: u64, gone: &mut Vec<RegionId>) -> bool {
         let Some(applied) = content.applied.filter(|applied| *applied >= from) else { return content.certain };
         // Entries are counted from 1: a forgotten index of 0 is none.
-        if !content.certain || (content.undo.forgotten > 0 && content.undo.forgotten >= from) {
+        if !content.certain || content.taken || (content.undo.forgotten > 0 && content.undo.forgotten >= from) {
             return false;
         }
         while content.undo.steps.back().is_some_and(|(index, _)| *index >= from) {

@@ -66,9 +66,14 @@ impl KeySpaceCovered {
     }
 
     /// Only these regions have ever been.
-    fn restart(&mut self, left: Vec<Arc<Region>>) -> Judged {
+    fn restart(&mut self, known: &Known) -> Judged {
         self.versions.clear();
         self.newest.clear();
+        // A merge that only lost stores knew of is undone.
+        for source in known.cuts().newest_left() {
+            self.merged.remove(&source.id);
+        }
+        let left: Vec<_> = known.cuts().left().cloned().collect();
         left.iter().try_for_each(|region| self.learn(region))
     }
 
@@ -146,7 +151,7 @@ impl Check for KeySpaceCovered {
             )) => self.learn(region),
             Body::Node(Fact::Placement(
                 placement::Fact::RecoveryStoreFailed { .. } | placement::Fact::RecoveryEnded { .. },
-            )) => self.restart(known.cuts().left().cloned().collect()),
+            )) => self.restart(known),
             Body::Room(RoomEvent::ConvergeEnded { reasons }) if reasons.is_empty() && known.is_whole() => {
                 self.covered()
             }

@@ -30,7 +30,7 @@ pub const PEERS_HAVE_STORES: Entry = Entry {
     class: Class::Safety,
     property: "in the end no region's newest configuration names a store unknown to the placement driver",
     source: "pd#3664",
-    hears: &[Hall::Region, Hall::Placement, Hall::Plan],
+    hears: &[Hall::Region, Hall::Placement, Hall::Recovery, Hall::Plan],
     make: || Box::new(PeersHaveStores::default()),
 };
 
@@ -69,6 +69,11 @@ impl PeersHaveStores {
 
 impl Check for PeersHaveStores {
     fn on(&mut self, event: &Event, known: &Known) -> Judged {
+        if known.cuts().made().is_some() {
+            // What only lost stores knew has never been.
+            self.newest.clear();
+            known.cuts().left().for_each(|region| self.learn(region));
+        }
         match &event.body {
             Body::Node(Fact::Region(region::Fact::Changed { region, .. })) if region.is_initialized() => {
                 self.learn(region);

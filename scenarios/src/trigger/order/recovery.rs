@@ -1,11 +1,18 @@
 //! Orders of an unsafe recovery.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-use node::{fact::Fact, region::RegionId, store::fact::recovery};
+use node::{
+    fact::Fact,
+    region::{PeerId, Region, RegionId, Role},
+    store::fact::{recovery, region},
+};
 
 use super::Order;
-use crate::event::{Body, Event, NodeId};
+use crate::event::{Body, Event, NodeId, RoomEvent};
 
 /// A demotion with lost learners.
 pub(super) struct LearnerNamed;
@@ -16,21 +23,31 @@ impl Order for LearnerNamed {
     }
 }
 
-/// Regions of which recovery has destroyed a peer.
+/// Learners that recovery has destroyed, and each peer's region as it knows it.
 #[derive(Default)]
 pub(super) struct LearnerDestroyed {
-    destroyed: BTreeSet<RegionId>,
+    regions: BTreeMap<(NodeId, RegionId), Arc<Region>>,
+    destroyed: BTreeSet<PeerId>,
 }
 
 impl Order for LearnerDestroyed {
     fn on(&mut self, event: &Event) -> bool {
         match &event.body {
-            Body::Node(Fact::Recovery(recovery::Fact::PeerTombstoned { region, .. })) => {
-                self.destroyed.insert(*region);
+            Body::Node(Fact::Region(region::Fact::Changed { region, .. })) => {
+                self.regions.insert((event.node, region.id), region.clone());
                 false
             }
+            Body::Node(Fact::Recovery(recovery::Fact::PeerTombstoned { region, peer })) => {
+                let known = self.regions.get(&(event.node, *region)).and_then(|region| region.peer(*peer));
+                if known.is_some_and(|peer| peer.role() == Role::Learner) {
+                    self.destroyed.insert(*peer);
+                }
+                false
+            }
+            // A force leader counts on whom its region names.
             Body::Node(Fact::Recovery(recovery::Fact::ForceLeaderEntered { region, .. })) => {
-                self.destroyed.contains(region)
+                let region = self.regions.get(&(event.node, *region));
+                region.is_some_and(|region| region.peers.iter().any(|peer| self.destroyed.contains(&peer.id)))
             }
             _ => false,
         }
@@ -41,12 +58,22 @@ impl Order for LearnerDestroyed {
 #[derive(Default)]
 pub(super) struct RefusedBesideAnother {
     leading: BTreeSet<(NodeId, RegionId)>,
+    /// In their store's newest plan.
     refused: BTreeSet<NodeId>,
 }
 
 impl Order for RefusedBesideAnother {
     fn on(&mut self, event: &Event) -> bool {
         match &event.body {
+            Body::Node(Fact::Recovery(recovery::Fact::PlanReceived { .. })) => {
+                self.refused.remove(&event.node);
+                false
+            }
+            Body::Room(RoomEvent::ProcessExited { .. }) => {
+                self.refused.remove(&event.node);
+                self.leading.retain(|(node, _)| *node != event.node);
+                false
+            }
             Body::Node(Fact::Recovery(recovery::Fact::ForceLeaderEntered { region, .. })) => {
                 self.leading.insert((event.node, *region));
                 self.refused.iter().any(|node| *node != event.node)
