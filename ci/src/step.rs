@@ -28,6 +28,8 @@ pub enum Name {
     Lints,
     /// All tests.
     Tests,
+    /// Seeded scenarios, as a pull request runs them.
+    Scenarios,
     /// One trace in two builds.
     Profiles,
     /// The production build.
@@ -45,6 +47,7 @@ impl Name {
             Self::Layers => "layers",
             Self::Lints => "lints",
             Self::Tests => "tests",
+            Self::Scenarios => "scenarios",
             Self::Profiles => "profiles",
             Self::Production => "production",
             Self::Absent => "absent",
@@ -86,7 +89,7 @@ impl AddAssign for Count {
 }
 
 /// All steps, in order.
-pub const STEPS: [Step; 8] = [
+pub const STEPS: [Step; 9] = [
     Step { name: Name::Format, what: "cargo fmt --check", run: format },
     Step {
         name: Name::Style,
@@ -96,6 +99,7 @@ pub const STEPS: [Step; 8] = [
     Step { name: Name::Layers, what: "which package and which room may name which", run: layers },
     Step { name: Name::Lints, what: "clippy over the workspace, warnings are errors", run: lints },
     Step { name: Name::Tests, what: "all tests of the workspace, with points", run: tests },
+    Step { name: Name::Scenarios, what: "seeded scenarios, and the seeds of this commit", run: scenarios },
     Step {
         name: Name::Profiles,
         what: "plans give the same traces in the debug and the optimised build",
@@ -157,6 +161,29 @@ fn tests(root: &Path) -> anyhow::Result<Count> {
     count_tests(root, &["test", "--workspace", "--profile", "sim", "--no-fail-fast"])
 }
 
+/// The same seeds every time, and some that depend on the commit. Two of the same: what is red is the change's doing, and
+/// over the weeks other seeds are tried as well.
+fn scenarios(root: &Path) -> anyhow::Result<Count> {
+    if !build_program(root)? {
+        return Ok(Count::one(false));
+    }
+    let mut count = Count::one(program(root, &["run", "--seeds", "1..20", "--junit", "target/scenarios.xml"])?);
+    if let Some(seed) = commit_seed(root) {
+        count += Count::one(program(root, &["run", "--seed", &seed.to_string()])?);
+    }
+    Ok(count)
+}
+
+/// A seed from the commit's hash; none outside of a git checkout.
+fn commit_seed(root: &Path) -> Option<u64> {
+    let asked = Command::new("git").args(["rev-parse", "HEAD"]).current_dir(root).output().ok()?;
+    seed_of(&String::from_utf8(asked.stdout).ok()?)
+}
+
+fn seed_of(hash: &str) -> Option<u64> {
+    u64::from_str_radix(hash.get(..12)?, 16).ok()
+}
+
 /// Runs the same plans in both builds, each of them twice, and compares what is said about their traces.
 fn profiles(root: &Path) -> anyhow::Result<Count> {
     let mut said = Vec::new();
@@ -188,14 +215,21 @@ fn absent(root: &Path) -> anyhow::Result<Count> {
     Ok(count)
 }
 
-/// Has a history judged by the program as the tests have built it: alone it would be built a second time, with other
-/// features of its dependencies.
+/// Has a history judged.
 fn judge(root: &Path, facts: &str) -> anyhow::Result<bool> {
-    if !cargo(root, &["test", "--workspace", "--profile", "sim", "--test", "cli", "--no-run"], |_| ())? {
-        return Ok(false);
-    }
-    println!("$ {PROGRAM} check {facts}");
-    let status = Command::new(root.join(PROGRAM)).args(["check", facts]).current_dir(root).status();
+    Ok(build_program(root)? && program(root, &["check", facts])?)
+}
+
+/// Has the program built as the tests build it: alone it would be built a second time, with other features of its
+/// dependencies.
+fn build_program(root: &Path) -> anyhow::Result<bool> {
+    cargo(root, &["test", "--workspace", "--profile", "sim", "--test", "cli", "--no-run"], |_| ())
+}
+
+/// Runs the program. Whether it exited with 0.
+fn program(root: &Path, arguments: &[&str]) -> anyhow::Result<bool> {
+    println!("$ {PROGRAM} {}", arguments.join(" "));
+    let status = Command::new(root.join(PROGRAM)).args(arguments).current_dir(root).status();
     Ok(status.with_context(|| format!("run {PROGRAM}"))?.success())
 }
 
@@ -252,6 +286,12 @@ mod tests {
         assert_eq!(test_result(line), Some(Count { passed: 12, failed: 3 }));
         assert_eq!(test_result("running 5 tests"), None);
         assert_eq!(test_result("test result: odd"), None);
+    }
+
+    #[test]
+    fn a_commit_gives_a_seed() {
+        assert_eq!(seed_of("00000000002a91d0f00d\n"), Some(42));
+        assert_eq!(seed_of("no hash"), None);
     }
 
     #[test]
