@@ -19,6 +19,7 @@ mod source;
 mod telling;
 
 use std::{
+    collections::BTreeSet,
     ops::ControlFlow,
     path::PathBuf,
     time::{Duration, Instant},
@@ -35,6 +36,7 @@ use crate::{
         pool::{Done, Pool},
     },
     corpus::{
+        failure::Record,
         folder::{Folder, Header, Identity},
         reader::Reader,
         shard::Writer,
@@ -56,8 +58,16 @@ const COUNTED_MAX: u64 = 10_000_000;
 /// A plan that must fail.
 const CANARY: &str = include_str!("fuzz/canary.toml");
 
+/// What an exit status means here, beside what it means everywhere.
+const HELP: &str = "Exit status, of all that the campaign has done so far: 0 all passed; 1 a violation was found; 2 the \
+corpus cannot be used; 3 Reenact itself failed, the canary lived, or, in a campaign of the swarm of 200 runs or more, a \
+knob or a kind of fault or step never did anything and nobody says why; 4 no seed was left to run, ever; 130 interrupted.\n\n\
+The same command goes on where it was ended, however that was. Failures are shrunk after the last run, each for at most \
+--shrink-seconds.";
+
 /// What to do.
 #[derive(clap::Args)]
+#[command(after_help = HELP)]
 pub struct Args {
     /// Real time after which no further run begins; without it and without seeds the campaign goes on until interrupted
     #[arg(long, value_name = "M", value_parser = minutes, conflicts_with = "seeds")]
@@ -134,6 +144,7 @@ pub fn fuzz(args: Args) -> anyhow::Result<u8> {
         hunt.telling.canary_lives();
         return Ok(exit::VOID);
     }
+    hunt.replay().map_err(unusable)?;
     hunt.run(args.seeds, args.minutes)?;
     if !args.no_shrink && !interrupt::happened() {
         shrinking::shrink(&hunt, Duration::from_secs(args.shrink_seconds)).map_err(unusable)?;
@@ -185,6 +196,43 @@ impl Hunt {
             ControlFlow::Continue(())
         })?;
         Ok(fails)
+    }
+
+    /// Runs once what earlier campaigns have kept: what still fails needs no seed to meet it.
+    fn replay(&mut self) -> anyhow::Result<()> {
+        if self.shard.index > 1 || self.writer.state.has_replayed {
+            return Ok(());
+        }
+        let vocabulary = registry::vocabulary();
+        let mut known = self.folder.failures(&mut Reader::looking())?;
+        known.retain(|failure| {
+            let Record { class, campaign, defects, .. } = &failure.record;
+            class.is_violation() && *campaign != self.header.number && *defects == self.header.identity.defects
+        });
+        let plans: Vec<_> = known
+            .iter()
+            .filter_map(|failure| Some((failure, input::plan_file(&failure.best_plan(), &vocabulary).ok()?)))
+            .collect();
+        let jobs = (0..).zip(&plans).map(|(number, (_, plan))| {
+            let plan = plan.to_string();
+            Job { number, plan, options: RunOptions::default() }
+        });
+        let mut still_fail = BTreeSet::new();
+        Pool { one_twice_of: 0, ..self.pool }.run(jobs, |done| {
+            let fingerprint = &plans[done.number as usize].0.record.fingerprint;
+            if done.outcome.verdict.fingerprint == *fingerprint {
+                still_fail.insert(fingerprint.clone());
+            }
+            ControlFlow::Continue(())
+        })?;
+        if interrupt::happened() {
+            return Ok(());
+        }
+        if !plans.is_empty() {
+            self.telling.replayed(plans.len(), still_fail.len());
+        }
+        (self.writer.state.still_fail, self.writer.state.has_replayed) = (still_fail, true);
+        self.writer.checkpoint()
     }
 
     /// Runs the seeds that are not done.

@@ -285,6 +285,41 @@ fn another_build_does_not_go_on_unasked_and_sorts_what_it_finds_against_the_last
 }
 
 #[test]
+fn what_an_earlier_campaign_kept_and_what_still_fails_is_ongoing_without_a_seed_that_meets_it() {
+    let stand = stand();
+    write(stand.path(), "canary.toml", include_str!("../src/fuzz/canary.toml"));
+    said(&reenact(stand.path(), &fuzz(&["canary.toml"], &["--seeds", "1..1", "--no-shrink"])), 1);
+    let next = said(&reenact(stand.path(), &fuzz(&["passes.toml"], &["--seeds", "1..2", "--new-build"])), 0);
+    let replayed = events(&next, "replayed");
+    assert!(replayed.len() == 1 && replayed[0]["still_fail"] == 1, "{next}");
+    assert_eq!(report(&next)["failures"][0]["status"], "ongoing");
+}
+
+#[test]
+fn a_rebuild_in_the_middle_of_a_campaign_does_not_end_it() {
+    let stand = stand();
+    let program = stand.path().join("program");
+    std::fs::copy(env!("CARGO_BIN_EXE_reenact"), &program).expect("there is room");
+    // Panics, so that workers are started to the end.
+    let args = fuzz(&["passes.toml", "panics.toml"], &["--seeds", "1..12"]);
+    let mut child = Command::new(&program)
+        .args(&args)
+        .current_dir(stand.path())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("it was copied");
+    let mut reader = BufReader::new(child.stdout.take().expect("it is a pipe"));
+    let mut text = String::new();
+    reader.read_line(&mut text).expect("it is text");
+    std::fs::remove_file(&program).expect("it is there");
+    std::fs::write(&program, "another build").expect("a small file");
+    while reader.read_line(&mut text).expect("it is text") > 0 {}
+    assert_eq!(child.wait().expect("it was started").code(), Some(3), "{text}");
+    assert_eq!(report(&text)["honesty"]["classes"]["harness"], 6, "{text}");
+    assert!(!text.contains("worker-lost"), "{text}");
+}
+
+#[test]
 fn what_is_damaged_is_named_and_set_aside_and_the_rest_goes_on() {
     let stand = stand();
     let args = fuzz(&["passes.toml", "panics.toml"], &["--seeds", "1..6"]);

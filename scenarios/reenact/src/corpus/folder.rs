@@ -12,7 +12,7 @@
 //! for. What campaigns have found stays.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs::{File, OpenOptions},
     path::{Path, PathBuf},
 };
@@ -74,6 +74,9 @@ pub struct Summary {
     pub end: u64,
     /// What it met, by fingerprint.
     pub failures: BTreeMap<String, Found>,
+    /// Fingerprints whose plans of an earlier campaign failed as they did.
+    #[serde(default)]
+    pub still_fail: BTreeSet<String>,
     /// What happened in it.
     pub totals: Totals,
 }
@@ -217,12 +220,14 @@ impl Folder {
             seeds: 0,
             end: header.first_seed,
             failures: BTreeMap::new(),
+            still_fail: BTreeSet::new(),
             totals: Totals::default(),
         };
         for state in self.shards(header, reader)? {
             summary.seeds += state.done.len();
             summary.end = summary.end.max(state.end().unwrap_or(0));
             summary.totals.merge(&state.totals);
+            summary.still_fail.extend(state.still_fail);
             for (fingerprint, found) in &state.failures {
                 summary.failures.entry(fingerprint.clone()).or_default().add(found);
             }

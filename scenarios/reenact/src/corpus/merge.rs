@@ -145,6 +145,7 @@ fn seeds(into: &Folder, source: &Folder, reader: &mut Reader) -> anyhow::Result<
         if common == 0 {
             merged.done.add(&state.done);
             merged.totals.merge(&state.totals);
+            merged.still_fail.extend(state.still_fail.iter().cloned());
             for (fingerprint, found) in &state.failures {
                 merged.failures.entry(fingerprint.clone()).or_default().add(found);
             }

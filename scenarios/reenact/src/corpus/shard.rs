@@ -8,7 +8,7 @@
 //! nothing falls between them.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs::{File, OpenOptions, TryLockError},
     io::Write,
     path::{Path, PathBuf},
@@ -51,6 +51,12 @@ pub struct State {
     pub totals: Totals,
     /// What failed, by fingerprint.
     pub failures: BTreeMap<String, Found>,
+    /// Whether the plans of earlier campaigns were run again.
+    #[serde(default)]
+    pub has_replayed: bool,
+    /// Fingerprints whose plans of an earlier campaign fail as they did.
+    #[serde(default)]
+    pub still_fail: BTreeSet<String>,
 }
 
 impl Form for State {
@@ -81,7 +87,8 @@ impl State {
     /// A shard that has done nothing yet.
     pub fn new(campaign: Header, shard: Shard) -> Self {
         let (done, totals, failures) = (Intervals::default(), Totals::default(), BTreeMap::new());
-        Self { reenact_shard: FORMAT, campaign, shard, done, totals, failures }
+        let (has_replayed, still_fail) = (false, BTreeSet::new());
+        Self { reenact_shard: FORMAT, campaign, shard, done, totals, failures, has_replayed, still_fail }
     }
 
     /// Whether this shard has run a seed.

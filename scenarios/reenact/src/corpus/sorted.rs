@@ -1,6 +1,6 @@
 //! Failures sorted against the campaigns before: new, ongoing, resolved, or rare.
 //!
-//! A failure that is not met again is resolved only if it should have been met: as often as it came before, this campaign
+//! A failure is ongoing when a seed meets it, or when the plan that was kept of it still fails. One that is not met again is resolved only if it should have been met: as often as it came before, this campaign
 //! should have met it three times by now, which it misses once in twenty times. Until then it is rare, and says nothing.
 
 use serde::Serialize;
@@ -87,11 +87,12 @@ fn sorted(failure: Failure, now: Option<&Summary>, earlier: &[Summary]) -> Sorte
     let before =
         earlier.iter().rev().find_map(|summary| Some((summary.failures.get(fingerprint)?.count, summary.seeds)));
     let number = now.map_or(0, |now| now.campaign.number);
+    let still_fails = now.is_some_and(|now| now.still_fail.contains(fingerprint));
     let status = match before {
         None if failure.record.first_campaign == number || count > 0 && failure.record.first_campaign == 0 => {
             Status::New
         }
-        _ if count > 0 => Status::Ongoing,
+        _ if count > 0 || still_fails => Status::Ongoing,
         Some((met, seeds)) if expected(met, seeds, now.map_or(0, |now| now.seeds)) >= EXPECTED_MIN => Status::Resolved,
         _ => Status::Rare,
     };
@@ -105,7 +106,10 @@ fn expected(met: u64, seeds: u64, now: u64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::BTreeMap, path::PathBuf};
+    use std::{
+        collections::{BTreeMap, BTreeSet},
+        path::PathBuf,
+    };
 
     use scenarios::verdict::Class;
 
@@ -128,6 +132,7 @@ mod tests {
             seeds,
             end: seeds,
             failures: if met > 0 { BTreeMap::from([("f".to_owned(), found)]) } else { BTreeMap::new() },
+            still_fail: BTreeSet::new(),
             totals: Totals::default(),
         }
     }
@@ -157,6 +162,8 @@ mod tests {
     fn a_failure_is_new_where_it_is_met_first_and_ongoing_where_it_is_met_again() {
         assert_eq!(status(1, &summary(1, 100, 2), &[]), Status::New);
         assert_eq!(status(1, &summary(2, 100, 2), &[summary(1, 100, 2)]), Status::Ongoing);
+        let still = Summary { still_fail: ["f".to_owned()].into(), ..summary(2, 100, 0) };
+        assert_eq!(status(1, &still, &[summary(1, 100, 2)]), Status::Ongoing);
     }
 
     #[test]

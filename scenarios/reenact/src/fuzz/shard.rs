@@ -40,7 +40,9 @@ impl Shard {
 
     /// The shard's seeds of an interval, both ends included.
     pub fn seeds(self, first: u64, last: u64) -> impl Iterator<Item = u64> {
-        let from = (first / self.count..).map_while(move |rank| self.seed(rank));
+        // No range: that would count past the greatest number before anybody sees that there is no seed.
+        let ranks = std::iter::successors(Some(first / self.count), |rank| rank.checked_add(1));
+        let from = ranks.map_while(move |rank| self.seed(rank));
         from.skip_while(move |seed| *seed < first).take_while(move |seed| *seed <= last)
     }
 

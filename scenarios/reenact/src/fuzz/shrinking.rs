@@ -4,6 +4,7 @@
 //! end is left alone until another build finds it again.
 
 use std::{
+    cmp::Reverse,
     path::Path,
     time::{Duration, Instant},
 };
@@ -33,6 +34,8 @@ pub(super) fn shrink(hunt: &Hunt, budget: Duration) -> anyhow::Result<()> {
             && hunt.writer.state.failures.contains_key(&failure.record.fingerprint)
             && has_time(failure, &hunt.header.identity.build, budget)
     });
+    // What is new comes first: time may be short.
+    failures.sort_by_key(|failure| Reverse(failure.record.first_campaign));
     for mut failure in failures {
         if interrupt::happened() {
             break;

@@ -82,6 +82,14 @@ impl Telling {
         }
     }
 
+    /// What earlier campaigns have kept was run again.
+    pub fn replayed(&self, known: usize, still_fail: usize) {
+        match self.is_json {
+            true => self.line(&json!({ "event": "replayed", "known": known, "still_fail": still_fail })),
+            false => self.say(&format!("of {known} failures that are known, {still_fail} still fail as they did\n")),
+        }
+    }
+
     /// Runs begin: so many, if that is known.
     pub fn begins(&self, runs: Option<u64>) {
         if !self.is_json {
