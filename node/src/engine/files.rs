@@ -32,6 +32,11 @@ pub(crate) fn segment(dir: &str, number: u64) -> String {
     format!("{dir}/{number:06}.log")
 }
 
+/// Where a segment is written anew.
+pub(crate) fn segment_new(dir: &str) -> String {
+    format!("{dir}/log.new")
+}
+
 pub(crate) fn table(dir: &str, number: u64) -> String {
     format!("{dir}/{number:06}.table")
 }

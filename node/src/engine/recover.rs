@@ -2,7 +2,8 @@
 //!
 //! The manifest says which tables there are; the segments of the write-ahead log from its log number on are replayed into a
 //! memtable. Whatever is replayed is made durable before anybody can act on it: a process may have died without its
-//! machine, and then the log's tail was never synced. At the end a fresh manifest is written, and files that it does not
+//! machine, and then the log's tail was never synced. It is written anew for that, since a sync that failed in the life
+//! before has made the system forget that what it reads back is not on the disk. At the end a fresh manifest is written, and files that it does not
 //! know are removed.
 //!
 //! What this release cannot read is found out before anything is changed: the release that wrote it can go on then.
@@ -54,10 +55,7 @@ async fn recover(env: &Env, dir: &str, options: &Options) -> Result<Recovered, E
     let found = match manifest::find(env, dir, &formats).await? {
         Some(found) => found,
         None => {
-            let is_content = |name: &Name| matches!(name, Name::Segment(_) | Name::Table(_) | Name::Blob(_));
-            if let Some((_, name)) = names.iter().find(|(name, _)| is_content(name)) {
-                return Err(Error::corrupt(&files::current(dir), format!("it is not there, but `{name}` is")));
-            }
+            refuse_content(env, dir, &names).await?;
             Found { log_number: 0, next_number: 1, sequence: 0, added: Vec::new(), blobs: Vec::new() }
         }
     };
@@ -109,6 +107,24 @@ async fn recover(env: &Env, dir: &str, options: &Options) -> Result<Recovered, E
     env.state(Fact::Opened { tables, replayed });
     let sources = Sources { memtable: Arc::new(memtable), immutable: Vec::new(), version: Arc::new(version) };
     Ok(Recovered { start: Start { manifest, formats, sources, cache, garbage, sequence, next_number }, log })
+}
+
+/// Without a manifest there is nothing: at most the empty segment of a first start that did not get far.
+async fn refuse_content(env: &Env, dir: &str, names: &[(Name, &String)]) -> Result<(), Error> {
+    for (kind, name) in names {
+        let is_content = match kind {
+            Name::Table(_) | Name::Blob(_) => true,
+            Name::Segment(segment) => {
+                let path = files::segment(dir, *segment);
+                retried(env, &path, || env.disk.stat(&path)).await? != Some(Stat::File(0))
+            }
+            Name::Current | Name::CurrentNew | Name::Manifest(_) => false,
+        };
+        if is_content {
+            return Err(Error::corrupt(&files::current(dir), format!("it is not there, but `{name}` is")));
+        }
+    }
+    Ok(())
 }
 
 /// Creates a directory and those above it, and makes their names durable.
@@ -180,9 +196,10 @@ async fn replay(
                 let detail = format!("the record at offset {} is bad, and the log goes on in another file", found.end);
                 return Err(Error::corrupt(&path, detail));
             }
-            file.truncate(found.end).await.doing("truncating", &path)?;
         }
-        file.sync().await.doing("syncing", &path)?;
+        if segments.last() == Some(&segment) {
+            write_anew(env, &path, bytes.slice(..found.end as usize)).await?;
+        }
         for record in found.records {
             last = replay_record(&path, record, last, memtable)?;
             replayed += 1;
@@ -190,6 +207,16 @@ async fn replay(
     }
     env.disk.sync_dir(dir).await.doing("syncing", dir)?;
     Ok((last.max(flushed), replayed))
+}
+
+/// Puts a file of these bytes, all of them durable, in the place of the one at `path`. Its name is durable once the
+/// directory is.
+async fn write_anew(env: &Env, path: &str, bytes: Bytes) -> Result<(), Error> {
+    let new = files::segment_new(files::parent(path));
+    let file = env.disk.open(&new, Open::Truncate).await.doing("creating", &new)?;
+    file.append(bytes).await.doing("appending to", &new)?;
+    file.sync().await.doing("syncing", &new)?;
+    env.disk.rename(&new, path).await.doing("renaming", &new)
 }
 
 fn replay_record(path: &str, record: Bytes, last: u64, memtable: &MemTable) -> Result<u64, Error> {

@@ -1,8 +1,10 @@
 //! Reads the segments back at start.
 //!
 //! A broken end is cut off only where a crash can have left one: in the last segment, with nothing behind it that says
-//! it had been synced. Everything else that does not parse is corruption and refuses to open. What survived a crash
-//! unsynced is synced before anyone relies on it.
+//! it had been synced. Everything else that does not parse is corruption and refuses to open.
+//!
+//! The last segment is written anew before anyone relies on it. What is read back may be in memory only, and to sync it is
+//! not enough: a sync that failed in the life before has made the system forget that it is not on the disk.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -91,7 +93,6 @@ pub(super) async fn replay(env: &Env, dir: &str, options: &Options) -> Result<Re
                     return Err(corrupt(at as u64, "a frame that had been synced is broken"));
                 }
                 torn += (bytes.len() - at) as u64;
-                file.truncate(at as u64).await.map_err(|error| Error::io("truncate", &path, error))?;
                 break;
             };
             let found = record::decode(&body).ok_or_else(|| corrupt(at as u64, "a record does not parse"))?;
@@ -102,15 +103,23 @@ pub(super) async fn replay(env: &Env, dir: &str, options: &Options) -> Result<Re
             at += FRAME + body.len();
             sequence += 1;
         }
-        // Also what was not torn may be only in memory after a kill, and is relied upon from now on.
-        if last {
-            file.sync().await.map_err(|error| Error::io("sync", &path, error))?;
-        }
+        let file = if last { write_anew(env, dir, &path, bytes.slice(..at)).await? } else { file };
         end = Some(at as u64);
         memory.segments.insert(number, Segment { path: Text::from(path), file });
     }
     let next = numbers.last().map_or(1, |number| number + 1);
     finish(memory, logs, end, next, (sequence, records, torn))
+}
+
+/// Puts a file of these bytes, all of them durable, in the place of the one at `path`.
+async fn write_anew(env: &Env, dir: &str, path: &str, bytes: Bytes) -> Result<Arc<dyn File>, Error> {
+    let new = join(dir, "log.new");
+    let file = env.disk.open(&new, Open::Truncate).await.map_err(|error| Error::io("create", &new, error))?;
+    file.append(bytes).await.map_err(|error| Error::io("append to", &new, error))?;
+    file.sync().await.map_err(|error| Error::io("sync", &new, error))?;
+    env.disk.rename(&new, path).await.map_err(|error| Error::io("rename", &new, error))?;
+    env.disk.sync_dir(dir).await.map_err(|error| Error::io("sync", dir, error))?;
+    env.disk.open(path, Open::Write).await.map_err(|error| Error::io("open", path, error))
 }
 
 async fn read(file: &dyn File, len: u64) -> std::io::Result<Bytes> {

@@ -43,6 +43,12 @@ impl Reads {
         self.gathering.push(read);
     }
 
+    /// A read that needs no confirmation waits until apply has reached `index`.
+    pub fn wait(&mut self, read: Read, index: u64, now: Instant) {
+        // No round has this number.
+        self.rounds.push_back(Round { id: 0, at: now, index: Some(index), reads: vec![read] });
+    }
+
     /// The lease wants a round.
     pub fn want_renewal(&mut self, now: Instant, patience: std::time::Duration) {
         // One under way is enough, unless it seems lost.

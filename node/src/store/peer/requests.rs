@@ -123,7 +123,13 @@ impl Peer {
                     self.reads.want_renewal(now, patience(turn));
                 }
                 let read = read("lease");
-                self.serve_reads(turn, vec![read]);
+                // A replica may have applied, and shown, what this leader has committed and not applied yet.
+                let committed = self.raw.raft.raft_log.committed;
+                if self.state.applied_index >= committed {
+                    self.serve_reads(turn, vec![read]);
+                } else {
+                    self.reads.wait(read, committed, now);
+                }
             }
             ReadBy::Lease | ReadBy::ReadIndex => self.reads.push(read("read-index")),
             ReadBy::Replica => self.reads.push(read("replica")),
