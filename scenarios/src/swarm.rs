@@ -57,6 +57,8 @@ struct Happening {
     is_shock: bool,
     /// It belongs to a course, which no window cuts short.
     is_course: bool,
+    /// Its moment was chosen with care, and nothing moves it.
+    stays: bool,
     gesture: Gesture,
 }
 
@@ -81,10 +83,11 @@ pub fn generate(seed: u64) -> Plan {
         for _ in 0..stream.range(1..=(weight * most_often).div_ceil(100)) {
             let when = moments.draw_one(&mut stream);
             if let Some(gesture) = (kind.draw)(&scene, &mut stream) {
-                happenings.push(Happening { when, is_shock: kind.is_shock, is_course: false, gesture });
+                happenings.push(Happening { when, is_shock: kind.is_shock, is_course: false, stays: false, gesture });
             }
         }
     }
+    moments.collide(&mut happenings, &mut root.split("collisions").stream());
     let happenings = budget::keep_within(&courses, moments.leave_alone(happenings));
     if budget::allows_points(&courses) {
         plan.steps = points::always_on(&plan, root);

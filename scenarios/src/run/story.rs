@@ -148,7 +148,22 @@ async fn converge(cluster: &Arc<Cluster>, orders: &Orders) {
     let reasons = reasons.into_iter().map(Into::into).collect();
     witness.room(operator, 0, RoomEvent::ConvergeEnded { reasons });
     if calm {
+        rest(cluster, deadline_ns).await;
+    }
+}
+
+/// Leaves the cluster alone, and says that it is at rest once nothing has happened meanwhile that is not over: the placement
+/// driver may still be evening the load out.
+async fn rest(cluster: &Cluster, deadline_ns: u64) {
+    let (room, witness) = (cluster.room(), cluster.witness());
+    loop {
         room.sleep(QUIET).await;
-        witness.room(operator, 0, RoomEvent::AtRest {});
+        if witness.with_rest(|rest| rest.missing(Some(voters(cluster)))).is_empty() {
+            witness.room(cluster.id(OPERATOR), 0, RoomEvent::AtRest {});
+            return;
+        }
+        if settle(cluster, deadline_ns).await.is_err() {
+            return;
+        }
     }
 }

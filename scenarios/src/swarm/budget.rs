@@ -9,10 +9,13 @@
 //! - One course at most takes copies away for good, so that a minority goes at a time; unless the course asks for
 //!   recovery, the plan changes no membership, so that the minority stays one, and there are as many stores left as a
 //!   region has replicas.
+//! - Nobody puts a replica on a store that leaves: an operator who does has made a mistake that nothing mends.
+//! - The placement driver forgets a recovery when it dies, and its operator would have to ask again; so it lives where one
+//!   is asked for.
 //! - A restore is alone: a cluster that is restored is in its operator's hands until everybody is led again.
 
 use super::{Course, Happening, moments::Moment};
-use crate::plan::{Action, Nanos, Plan, knobs};
+use crate::plan::{Action, Cluster, Nanos, Plan, knobs};
 
 /// Steps that the swarm never takes, and why.
 pub const EXCLUDED: &[(&str, &str)] = &[
@@ -84,6 +87,16 @@ pub(super) fn keep_within(courses: &[Course], mut happenings: Vec<Happening>) ->
             happening.gesture.retain(|(_, action)| !is_move(action));
         }
     }
+    if courses.contains(&Course::Recover) {
+        happenings.retain(|happening| !happening.gesture.iter().any(|(_, action)| ends_the_placement_driver(action)));
+    }
+    let leaving: Vec<String> = happenings.iter().flat_map(|happening| &happening.gesture).filter_map(leaves).collect();
+    for happening in &mut happenings {
+        happening
+            .gesture
+            .retain(|(_, action)| newcomer_on(action).is_none_or(|store| !leaving.iter().any(|l| l == store)));
+    }
+    happenings.retain(|happening| !happening.gesture.is_empty());
     if courses.contains(&Course::Restore) {
         let restores = |happening: &Happening| happening.gesture.iter().any(|(_, step)| *step == Action::Restore {});
         let at = happenings.iter().find(|happening| restores(happening)).map(|happening| happening.when.clone());
@@ -115,6 +128,34 @@ pub(super) fn keep_within(courses: &[Course], mut happenings: Vec<Happening>) ->
 /// Whether it changes who has a copy of a region.
 fn is_move(action: &Action) -> bool {
     matches!(action, Action::AddPeer { .. } | Action::RemovePeer { .. } | Action::ReplacePeer { .. })
+}
+
+/// The store that a step takes out of the cluster for good, or may.
+fn leaves((_, action): &(Nanos, Action)) -> Option<String> {
+    match action {
+        Action::Lose { node } | Action::RemoveStore { node, .. } | Action::BuryStore { node } => {
+            Some(node.as_str().to_owned())
+        }
+        _ => None,
+    }
+}
+
+fn ends_the_placement_driver(action: &Action) -> bool {
+    match action {
+        Action::Bounce { node, .. } | Action::Crash { node, .. } | Action::Stop { node } => {
+            node.as_str() == Cluster::PD
+        }
+        _ => false,
+    }
+}
+
+/// The store on which a step puts a replica.
+fn newcomer_on(action: &Action) -> Option<&str> {
+    match action {
+        Action::AddPeer { store, .. } => Some(store.as_str()),
+        Action::ReplacePeer { to, .. } => Some(to.as_str()),
+        _ => None,
+    }
 }
 
 fn stops_a_store(kind: &str) -> bool {

@@ -93,6 +93,7 @@ pub(super) fn take(courses: &[Course], plan: &Plan, moments: &Moments, root: See
     for course in courses {
         let mut stream = root.split("course").split(course.name()).split("details").stream();
         let stream = &mut stream;
+        let mut stays = matches!(course, Course::Join | Course::Releases | Course::Restore);
         let (when, gesture) = match course {
             Course::Join => (Moment::At(Nanos::millis(stream.range(50..=2_500))), join(plan, stream)),
             Course::Releases => (Moment::At(Nanos::millis(stream.range(200..=2_000))), releases(plan, stream)),
@@ -100,13 +101,17 @@ pub(super) fn take(courses: &[Course], plan: &Plan, moments: &Moments, root: See
             Course::Bury => (moments.draw_one(stream), bury(plan, stream)),
             Course::Wipe => (moments.draw_one(stream), one(Action::Wipe { node: any(plan, stream) })),
             Course::Lose => (moments.draw_one(stream), one(Action::Lose { node: any(plan, stream) })),
-            Course::Recover => recover(plan, moments, courses, stream),
+            Course::Recover => {
+                // With a newcomer, all the others may be lost, once it has got something.
+                stays = courses.contains(&Course::Join) && stream.ratio(1, 4);
+                recover(plan, moments, stays, stream)
+            }
             Course::Restore => {
                 let last_ms = plan.workload.lasting.0 / 1_000_000;
                 (Moment::At(Nanos::millis(stream.range(1_000..=last_ms))), one(Action::Restore {}))
             }
         };
-        all.push(Happening { when, is_shock: course.is_exclusive(), is_course: true, gesture });
+        all.push(Happening { when, is_shock: course.is_exclusive(), is_course: true, stays, gesture });
     }
     all
 }
@@ -222,11 +227,9 @@ fn bury(plan: &Plan, stream: &mut Stream) -> Gesture {
 }
 
 /// Stores are lost at one moment, and a little later the operator asks for the recovery of what they took along.
-fn recover(plan: &Plan, moments: &Moments, courses: &[Course], stream: &mut Stream) -> (Moment, Gesture) {
+fn recover(plan: &Plan, moments: &Moments, all: bool, stream: &mut Stream) -> (Moment, Gesture) {
     let mut names: Vec<u64> = (1..=plan.cluster.stores).collect();
     stream.shuffle(&mut names);
-    let newcomer = courses.contains(&Course::Join).then(|| named(plan.cluster.stores + 1));
-    let all = newcomer.is_some() && stream.ratio(1, 4);
     let lost = if all { plan.cluster.stores } else { stream.range(2..=(plan.cluster.stores - 1).max(2)) };
     let mut lost: Vec<Node> = names.into_iter().take(lost as usize).map(named).collect();
     if plan.cluster.tiflash > 1 && stream.ratio(1, 2) {
@@ -235,8 +238,11 @@ fn recover(plan: &Plan, moments: &Moments, courses: &[Course], stream: &mut Stre
     }
     lost.sort();
     let when = match all {
-        // The newcomer is there when it has got something.
-        true => moments.at_a_fact_of(newcomer, |fact| fact.starts_with("snapshot-receiv"), stream),
+        true => moments.at_a_fact_of(
+            Some(named(plan.cluster.stores + 1)),
+            |fact| fact.starts_with("snapshot-receiv"),
+            stream,
+        ),
         false => moments.draw_one(stream),
     };
     let mut steps: Gesture = lost.iter().map(|node| (Nanos::ZERO, Action::Lose { node: node.clone() })).collect();

@@ -3,7 +3,8 @@
 //! Some states are only reached by a cluster that is left alone: logs are compacted, regions sleep, repairs end. So there
 //! are quiet windows, and time to recover after a crash or a partition. Others are only reached by what happens at the
 //! very moment of something else. So a share of what happens waits for a fact, any fact, instead of for a time; no window
-//! keeps that away, since nobody knows when it comes.
+//! keeps that away, since nobody knows when it comes. And in some plans things collide: one comes just when another has
+//! begun.
 
 use sim::{Seed, Stream};
 
@@ -32,6 +33,8 @@ pub(super) struct Moments {
     stability: Nanos,
     /// So many in eight wait for a fact.
     hooked: u64,
+    /// So many in eight come when another has just begun.
+    colliding: u64,
     stores: u64,
     facts: Vec<FactSpec>,
 }
@@ -50,7 +53,17 @@ impl Moments {
         let bursts = if stream.ratio(1, 3) { stream.range(1..=3) } else { 0 };
         let bursts = (0..bursts).map(|_| stream.range(100..=last_ms)).collect();
         let hooked = *stream.pick(&[0, 1, 2, 4]).expect("a list");
-        Moments { last_ms, bursts, quiet, stability, hooked, stores: plan.cluster.stores, facts: registry::facts() }
+        let colliding = *stream.pick(&[0, 0, 2, 4]).expect("a list");
+        Moments {
+            last_ms,
+            bursts,
+            quiet,
+            stability,
+            hooked,
+            colliding,
+            stores: plan.cluster.stores,
+            facts: registry::facts(),
+        }
     }
 
     /// The moment of one thing.
@@ -78,6 +91,25 @@ impl Moments {
         let within = Nanos::millis(self.last_ms);
         let wait = if stream.ratio(1, 2) { Nanos::ZERO } else { Nanos::millis(stream.range(1..=400)) };
         Moment::Fact(On { fact, node, nth, fields: Default::default(), within, after: None }, wait)
+    }
+
+    /// Moves some of what happens to just behind something else.
+    pub(super) fn collide(&self, happenings: &mut [Happening], stream: &mut Stream) {
+        for position in 0..happenings.len() {
+            let with = stream.below(happenings.len() as u64) as usize;
+            let wait = Nanos::millis(match stream.below(3) {
+                0 => stream.range(0..=20),
+                1 => stream.range(10..=200),
+                _ => stream.range(100..=1_000),
+            });
+            if !stream.ratio(self.colliding, 8) || with == position || happenings[position].stays {
+                continue;
+            }
+            happenings[position].when = match &happenings[with].when {
+                Moment::At(at) => Moment::At(Nanos(at.0 + wait.0)),
+                Moment::Fact(on, first) => Moment::Fact(on.clone(), Nanos(first.0 + wait.0)),
+            };
+        }
     }
 
     /// Without what falls into a window.

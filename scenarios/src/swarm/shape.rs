@@ -16,6 +16,9 @@ pub(super) fn draw(seed: u64, root: Seed) -> Plan {
     let mut release = root.split("release").stream();
     let any = release.pick(RELEASES).expect("a table").name;
     let release = if release.ratio(1, 2) { Row::DEFAULT } else { any };
+    let workload = workload(&mut root.split("workload").stream());
+    // A region begins at a key of its own.
+    let regions = regions.min(workload.keys);
     Plan {
         scenario: NAME.to_owned(),
         history: None,
@@ -24,7 +27,7 @@ pub(super) fn draw(seed: u64, root: Seed) -> Plan {
         plant: Vec::new(),
         cluster: Cluster { stores, tiflash, spare: 0, release: Release::new(release), regions },
         knobs: Knobs::default(),
-        workload: workload(&mut root.split("workload").stream()),
+        workload,
         trigger: Vec::new(),
         steps: Vec::new(),
         converge_within: Nanos::secs(90),

@@ -4,6 +4,8 @@
 //! before it: the log then has to be dropped or mended, so that it reaches the snapshot's index, has the snapshot's term
 //! there, never has a lower term behind it, and contradicts nothing that any peer has applied as committed.
 //!
+//! Unsafe recovery cuts a region's history: what was applied behind the cut is forgotten.
+//!
 //! Source: tikv#12618.
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -47,6 +49,12 @@ type Recovered = (u32, Arc<[Mark]>);
 
 impl Check for LogTermsAgree {
     fn on(&mut self, event: &Event, known: &Known) -> Judged {
+        if let Some(cut) = known.cuts().made() {
+            if let Some(terms) = self.applied.get_mut(&cut.region) {
+                terms.cut(cut.from);
+            }
+            return Ok(());
+        }
         match &event.body {
             Body::Node(Fact::Apply(apply::Fact::Applied { region, index, term, .. })) => {
                 let terms = self.applied.entry(*region).or_insert_with(|| Dense::new(REMEMBERED));
