@@ -8,7 +8,7 @@
 //!
 //! Not here: targets as promises; a figure that misses its target fails nothing.
 
-mod meter;
+pub(crate) mod meter;
 mod shape;
 
 use std::time::Duration;

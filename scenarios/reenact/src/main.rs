@@ -2,7 +2,7 @@
 //!
 //! | file | what it is |
 //! |---|---|
-//! | `run`, `replay`, `plan`, `list`, `check`, `determinism`, `fuzz`, `corpus`, `shrink`, `bench` | one command each |
+//! | `run`, `replay`, `plan`, `list`, `check`, `determinism`, `fuzz`, `corpus`, `shrink`, `zoo`, `bench` | one command each |
 //! | `worker` | the process in which plans run, hidden from help |
 //! | `campaign` | many runs: worker processes, what they add up to, what is kept |
 //! | `output` | tables, progress and the text of a failure |
@@ -26,6 +26,7 @@ mod run;
 mod seeds;
 mod shrink;
 mod worker;
+mod zoo;
 
 use std::{io::Write, panic::AssertUnwindSafe, process::ExitCode};
 
@@ -59,6 +60,8 @@ enum Command {
     Corpus(corpus::Args),
     /// Finds a smaller plan that fails in the same way
     Shrink(shrink::Args),
+    /// Has the swarm alone look for each historic defect
+    Zoo(zoo::Args),
     /// Measures, in one process, and prints the figures as ratios
     Bench(bench::Args),
     /// Runs plans that come on standard input
@@ -79,6 +82,7 @@ fn main() -> ExitCode {
         Command::Fuzz(args) => fuzz::fuzz(args),
         Command::Corpus(args) => corpus::corpus(args),
         Command::Shrink(args) => shrink::shrink(args),
+        Command::Zoo(args) => zoo::zoo(args),
         Command::Bench(args) => bench::bench(args),
         Command::Worker(args) => worker::serve(args),
     }));

@@ -36,7 +36,7 @@ pub fn peak_memory() -> anyhow::Result<f64> {
 }
 
 /// Processor time of all threads of this process, those that have ended included.
-fn cpu_seconds() -> anyhow::Result<f64> {
+pub fn cpu_seconds() -> anyhow::Result<f64> {
     let text = std::fs::read_to_string("/proc/self/stat").context("cannot read this process's processor time")?;
     cpu_seconds_of(&text).context("/proc/self/stat has another form here")
 }

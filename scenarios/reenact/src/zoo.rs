@@ -1,0 +1,204 @@
+//! `zoo`: each historic defect in a cage of its own, and the swarm alone looks for it.
+//!
+//! For each defect and each of a few base seeds, plans of the swarm are run with that defect switched on, one seed after
+//! the other, until a run is accused or the time is up. A plan that fails without the defect, too, finds nothing but a
+//! bug of the node. What comes out is how many seeds and processor seconds a defect takes, and which check accuses it: a
+//! table for people, and a file against which later builds are compared, so that a check that goes blind is noticed.
+//!
+//! Each search is a process of its own, whose processor time is therefore its own; which seed finds a defect does not
+//! depend on how many searches run side by side.
+//!
+//! Not here: scenarios, which re-enact defects on purpose.
+
+mod report;
+mod search;
+
+use std::{
+    path::PathBuf,
+    process::{Command, Stdio},
+    sync::{Mutex, PoisonError},
+};
+
+use anyhow::Context;
+use scenarios::{catalog, registry};
+
+use self::{
+    report::{Row, Zoo},
+    search::Search,
+};
+use crate::{
+    exit, input,
+    output::{self, progress},
+};
+
+/// Base seeds are so far apart.
+const STRIDE: u64 = 1_000_000;
+
+/// What to look for, and how long.
+#[derive(clap::Args)]
+pub struct Args {
+    /// A historic defect; all without. May be repeated
+    #[arg(long, value_name = "ID")]
+    defect: Vec<String>,
+    /// Processor seconds for one defect from one base seed
+    #[arg(long, value_name = "N", default_value_t = 120)]
+    seconds: u64,
+    /// From so many base seeds each defect is looked for; one that the first does not find is left
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..))]
+    bases: u64,
+    /// Searches side by side; as many as there are processors without
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    jobs: Option<u16>,
+    /// Prints one JSON object
+    #[arg(long)]
+    json: bool,
+    /// Writes what was found to a file
+    #[arg(short, long, value_name = "FILE", conflicts_with = "compare")]
+    out: Option<PathBuf>,
+    /// Looks again for what such a file says is found soon, and fails where that is not found any more
+    #[arg(long, value_name = "FILE")]
+    compare: Option<PathBuf>,
+    /// The one search of this process: its first seed
+    #[arg(long, hide = true)]
+    from: Option<u64>,
+    /// The one search of this process: at most so many runs
+    #[arg(long, hide = true)]
+    runs: Option<u64>,
+    /// The one search of this process: only this check counts
+    #[arg(long, hide = true)]
+    by: Option<String>,
+}
+
+/// A search that is wanted.
+struct Wanted {
+    defect: String,
+    first: u64,
+    seconds: u64,
+    runs: Option<u64>,
+    by: Option<String>,
+}
+
+/// Looks, and says what was found.
+pub fn zoo(args: Args) -> anyhow::Result<u8> {
+    let mut defects = input::defects(&args.defect)?;
+    if let (Some(first), [defect]) = (args.from, &defects[..]) {
+        let search = search::search(defect, first, args.seconds, args.runs, args.by.as_deref())?;
+        output::print(&format!("{}\n", serde_json::to_string(&search)?));
+        return Ok(exit::PASSED);
+    }
+    if defects.is_empty() {
+        defects = registry::vocabulary().defects.iter().map(|id| (*id).to_owned()).collect();
+    }
+    let jobs = args.jobs.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from);
+    if let Some(file) = &args.compare {
+        let text = std::fs::read_to_string(file)
+            .map_err(|error| input::Refused(format!("cannot read {}: {error}", file.display())))?;
+        let before: Zoo = serde_json::from_str(&text)
+            .map_err(|error| input::Refused(format!("{} is no result of `zoo`: {error}", file.display())))?;
+        return compare(&before, &defects, args.seconds, jobs);
+    }
+    let mut zoo = Zoo::new(args.seconds);
+    let wanted = |defect: &String, base: u64| Wanted {
+        defect: defect.clone(),
+        first: base * STRIDE + 1,
+        seconds: args.seconds,
+        runs: None,
+        by: None,
+    };
+    let first: Vec<Wanted> = defects.iter().map(|defect| wanted(defect, 0)).collect();
+    for (defect, search) in defects.iter().zip(all(first, jobs)?) {
+        let expected = catalog::of_defect(defect).map(|(_, history)| history.check.to_owned());
+        zoo.rows.push(Row { defect: defect.clone(), expected, searches: vec![search] });
+    }
+    let found: Vec<usize> = (0..zoo.rows.len()).filter(|row| zoo.rows[*row].is_found()).collect();
+    let further: Vec<(usize, u64)> =
+        (1..args.bases).flat_map(|base| found.iter().map(move |row| (*row, base))).collect();
+    let searches = all(further.iter().map(|(row, base)| wanted(&zoo.rows[*row].defect, *base)).collect(), jobs)?;
+    for ((row, _), search) in further.into_iter().zip(searches) {
+        zoo.rows[row].searches.push(search);
+    }
+    if let Some(out) = &args.out {
+        let text = serde_json::to_string_pretty(&zoo)? + "\n";
+        std::fs::write(out, text).with_context(|| format!("cannot write {}", out.display()))?;
+    }
+    match args.json {
+        true => output::print(&format!("{}\n", serde_json::to_string(&zoo)?)),
+        false => output::print(&zoo.table()),
+    }
+    Ok(if zoo.accuses_the_sound() { exit::VIOLATION } else { exit::PASSED })
+}
+
+/// Looks again for what was found within few seeds.
+fn compare(before: &Zoo, defects: &[String], seconds: u64, jobs: usize) -> anyhow::Result<u8> {
+    let soon: Vec<(&Row, Wanted)> = before
+        .rows
+        .iter()
+        .filter(|row| defects.contains(&row.defect))
+        .filter_map(|row| {
+            let (search, finding) = row.found_soon()?;
+            let runs = Some(4 * search.runs + 20);
+            let by = Some(finding.check.clone());
+            Some((row, Wanted { defect: row.defect.clone(), first: search.first, seconds, runs, by }))
+        })
+        .collect();
+    if soon.is_empty() {
+        output::print("nothing was run: the file has nothing that is found within few seeds\n");
+        return Ok(exit::NOTHING);
+    }
+    let (rows, wanted): (Vec<&Row>, Vec<Wanted>) = soon.into_iter().unzip();
+    let mut blind = 0;
+    for (row, search) in rows.iter().zip(all(wanted, jobs)?) {
+        let check = row.found_soon().map_or("", |(_, finding)| &finding.check);
+        match &search.found {
+            Some(finding) => output::print(&format!("{}: {check} at seed {}\n", row.defect, finding.seed)),
+            None => {
+                blind += 1;
+                let runs = search.runs;
+                output::print(&format!("{}: {check} has gone blind, {runs} runs without it\n", row.defect));
+            }
+        }
+    }
+    output::print(&format!("{} of {} found again\n", rows.len() - blind, rows.len()));
+    Ok(if blind > 0 { exit::VIOLATION } else { exit::PASSED })
+}
+
+/// Carries out searches in processes of their own, so many at a time; results in the order of the wishes.
+fn all(wanted: Vec<Wanted>, jobs: usize) -> anyhow::Result<Vec<Search>> {
+    let bar = progress::bar(wanted.len() as u64);
+    let next = Mutex::new(wanted.iter().enumerate());
+    let done = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..jobs.min(wanted.len()) {
+            scope.spawn(|| {
+                loop {
+                    let job = next.lock().unwrap_or_else(PoisonError::into_inner).next();
+                    let Some((number, wanted)) = job else { return };
+                    let result = apart(wanted);
+                    done.lock().unwrap_or_else(PoisonError::into_inner).push((number, result));
+                    bar.inc(1);
+                }
+            });
+        }
+    });
+    bar.finish_and_clear();
+    let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+    done.sort_by_key(|(number, _)| *number);
+    done.into_iter().map(|(_, result)| result).collect()
+}
+
+/// One search in a process of its own.
+fn apart(wanted: &Wanted) -> anyhow::Result<Search> {
+    let mut command = Command::new("/proc/self/exe");
+    command.args(["zoo", "--defect", &wanted.defect, "--from", &wanted.first.to_string()]);
+    command.args(["--seconds", &wanted.seconds.to_string()]);
+    if let Some(runs) = wanted.runs {
+        command.args(["--runs", &runs.to_string()]);
+    }
+    if let Some(by) = &wanted.by {
+        command.args(["--by", by]);
+    }
+    let output = command.stdin(Stdio::null()).stderr(Stdio::null()).output()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    serde_json::from_str(text.trim())
+        .with_context(|| format!("the search for {} ended: {}", wanted.defect, output.status))
+}
