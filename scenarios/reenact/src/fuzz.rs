@@ -25,7 +25,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use scenarios::{plan::Vocabulary, registry, run::RunOptions, verdict::Class};
+use anyhow::Context;
+use scenarios::{
+    plan::{Plan, Vocabulary},
+    registry,
+    run::RunOptions,
+    verdict::Class,
+};
 
 use self::{shard::Shard, source::Source, telling::Telling};
 use crate::{
@@ -51,6 +57,9 @@ use crate::{
 
 /// One of so many runs is run in two processes, to see that both give one trace.
 const ONE_TWICE_OF: u64 = 20;
+
+/// With so many schedules the canary is tried until it fails.
+const CANARY_SEEDS: u64 = 3;
 
 /// Of more seeds than this nobody waits for the end, and the bar does not say how many are left.
 const COUNTED_MAX: u64 = 10_000_000;
@@ -186,14 +195,17 @@ impl Hunt {
     /// Whether the plan that must fail does.
     fn canary_fails(&self, file: Option<&PathBuf>, vocabulary: &Vocabulary) -> anyhow::Result<bool> {
         let plan = match file {
-            Some(file) => input::plan_file(file, vocabulary)?.to_string(),
-            None => CANARY.to_owned(),
+            Some(file) => input::plan_file(file, vocabulary)?,
+            None => Plan::parse(CANARY, vocabulary).context("the canary is no plan")?,
         };
         let mut fails = false;
-        let job = Job { number: 0, plan, options: RunOptions::default() };
-        Pool { jobs: 1, ..self.pool }.run(std::iter::once(job), |done| {
-            fails = done.outcome.verdict.class.is_violation();
-            ControlFlow::Continue(())
+        let jobs = (1..=CANARY_SEEDS).map(|seed| {
+            let plan = Plan { seed, ..plan.clone() }.to_string();
+            Job { number: seed, plan, options: RunOptions::default() }
+        });
+        Pool { jobs: 1, one_twice_of: 0, ..self.pool }.run(jobs, |done| {
+            fails |= done.outcome.verdict.class.is_violation();
+            if fails { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })?;
         Ok(fails)
     }
