@@ -372,17 +372,33 @@ impl Operator {
         self.client.change_peers(key, changes).await.map(drop).map_err(|error| error.to_string())
     }
 
-    /// Asks until the recovery has begun: the placement driver has to miss the stores first.
+    /// Asks until the recovery has begun: the placement driver has to miss the stores first. It forgets a recovery when
+    /// it restarts, so the operator looks after it, and asks again.
     async fn unsafe_recover(&self, stores: &[String], limit: Duration) -> Result<(), String> {
         let stores = stores.iter().map(|name| self.store(name)).collect::<Result<Vec<_>, _>>()?;
-        let room = self.cluster.room();
-        let deadline_ns = room.true_ns() + PATIENCE.as_nanos() as u64;
+        let (room, pd) = (self.cluster.room(), self.client.pd());
+        let mut deadline_ns = room.true_ns() + PATIENCE.as_nanos() as u64;
+        let mut begun = false;
         loop {
-            match self.client.pd().remove_failed_stores(stores.clone(), limit).await {
-                Ok(()) => return Ok(()),
-                Err(error) if room.true_ns() >= deadline_ns => return Err(error.to_string()),
-                Err(_) => room.sleep(PAUSE).await,
+            if begun {
+                match pd.recovery().await.map(|progress| progress.stage) {
+                    Ok(stage) if stage == "finished" => return Ok(()),
+                    Ok(stage) if stage == "failed" => return Err("the recovery failed".to_owned()),
+                    Ok(stage) => begun = stage != "idle",
+                    // It restarts, or is cut off: asked again, it will say.
+                    Err(_) => {}
+                }
+            } else {
+                match pd.remove_failed_stores(stores.clone(), limit).await {
+                    Ok(()) => (begun, deadline_ns) = (true, deadline_ns + limit.as_nanos() as u64),
+                    Err(error) if room.true_ns() >= deadline_ns => return Err(error.to_string()),
+                    Err(_) => {}
+                }
             }
+            if room.true_ns() >= deadline_ns {
+                return Err("the recovery does not end".to_owned());
+            }
+            room.sleep(PAUSE).await;
         }
     }
 
