@@ -22,14 +22,21 @@ pub fn table(totals: &Totals, gaps: &[Gap]) -> String {
     row("steps", totals.steps.to_string());
     row("operations committed", totals.operations.to_string());
     row("simulated", format!("{}s", totals.simulated_ns / 1_000_000_000));
-    let faults: Vec<String> = totals.faults.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
-    row("what took effect", if faults.is_empty() { "nothing".to_owned() } else { faults.join(", ") });
-    row("failpoints", format!("{} reached, {} fired", totals.points_reached.len(), totals.points_fired.len()));
+    let listed = |counts: &mut dyn Iterator<Item = (&String, &u64)>| {
+        let listed: Vec<String> = counts.map(|(name, count)| format!("{name} {count}")).collect();
+        if listed.is_empty() { "none".to_owned() } else { listed.join(", ") }
+    };
+    // Steps and failpoints are counted among the faults that took effect, too.
+    let is_of_room = |name: &str| !totals.steps_done.contains_key(name) && !totals.points_fired.contains_key(name);
+    row("steps done", listed(&mut totals.steps_done.iter()));
+    row("faults of the machine", listed(&mut totals.faults.iter().filter(|(name, _)| is_of_room(name))));
+    row("failpoints fired", listed(&mut totals.points_fired.iter()));
+    row("failpoints passed", format!("{} of {}", totals.points_reached.len(), sites()));
     let asked = |(kind, asked): (&String, &Asked)| format!("{kind} {}/{}", asked.succeeded, asked.asked);
     let asked: Vec<String> = totals.operations_by_kind.iter().map(asked).collect();
     row("came about, of asked", if asked.is_empty() { "nothing".to_owned() } else { asked.join(", ") });
     row("facts stated", format!("{} kinds", totals.facts.len()));
-    row("checks that judged", totals.checks.len().to_string());
+    row("checks that judged", format!("{} of {}", totals.checks.len(), scenarios::check::list().len()));
     if let Some(chance) = totals.states.chance_of_new(totals.runs) {
         let distinct = totals.states.distinct();
         row(
@@ -42,6 +49,11 @@ pub fn table(totals: &Totals, gaps: &[Gap]) -> String {
     }
     text.push_str(&unreached(totals, gaps));
     text
+}
+
+/// How many sites of failpoints there are.
+fn sites() -> usize {
+    scenarios::registry::vocabulary().sites.len()
 }
 
 fn unreached(totals: &Totals, gaps: &[Gap]) -> String {
@@ -107,4 +119,28 @@ pub fn as_json(totals: &Totals, gaps: &[Gap]) -> serde_json::Value {
         },
         "never": gaps,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_says_what_happened_and_what_never_did() {
+        let mut totals = Totals { runs: RUNS_MIN, ..Totals::default() };
+        totals.faults = [("bounce".to_owned(), 3), ("disk-read".to_owned(), 2)].into();
+        totals.steps_done = [("bounce".to_owned(), 3)].into();
+        let hole = Gap { what: "knob", name: "some.knob".to_owned(), reason: None };
+        let left = Gap { what: "step", name: "some-step".to_owned(), reason: Some("too loud") };
+        let text = table(&totals, &[hole, left]);
+        for line in [
+            "steps done             bounce 3\n",
+            "faults of the machine  disk-read 2\n",
+            "never: knob            1 without a reason: some.knob\n",
+            "left out: step         some-step: too loud\n",
+            "the campaign failed: in 200 runs nothing of this ever happened, and nobody says why: some.knob\n",
+        ] {
+            assert!(text.contains(line), "`{line}` should stand in:\n{text}");
+        }
+    }
 }
