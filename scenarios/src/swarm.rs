@@ -69,7 +69,7 @@ pub fn generate(seed: u64) -> Plan {
     let courses = courses::choose(&mut plan, root);
     plan.knobs = settings::draw(&plan, root);
     budget::make_room(&mut plan, &courses);
-    let moments = moments::Moments::draw(&plan, root);
+    let moments = moments::Moments::draw(&plan, &courses, root);
     let mut happenings = courses::take(&courses, &plan, &moments, root);
     // How often a kind of the greatest weight happens.
     let most_often = *root.split("density").stream().pick(&[1, 2, 4, 6]).expect("a list");

@@ -8,9 +8,9 @@
 
 use sim::{Seed, Stream};
 
-use super::{Happening, gesture};
+use super::{Course, Happening, gesture};
 use crate::{
-    plan::{FactSpec, Nanos, Node, On, Plan, Step, When},
+    plan::{FactSpec, Nanos, Node, On, Plan, Step, When, knobs},
     registry,
 };
 
@@ -41,7 +41,7 @@ pub(super) struct Moments {
 
 impl Moments {
     /// None to two quiet windows; time to recover in half of the plans; bursts in a third.
-    pub(super) fn draw(plan: &Plan, root: Seed) -> Moments {
+    pub(super) fn draw(plan: &Plan, courses: &[Course], root: Seed) -> Moments {
         let mut stream = root.split("moments").stream();
         let last_ms = plan.workload.lasting.0 / 1_000_000;
         let mut quiet = Vec::new();
@@ -52,18 +52,15 @@ impl Moments {
         let stability = if stream.ratio(1, 2) { Nanos::millis(stream.range(200..=3_000)) } else { Nanos::ZERO };
         let bursts = if stream.ratio(1, 3) { stream.range(1..=3) } else { 0 };
         let bursts = (0..bursts).map(|_| stream.range(100..=last_ms)).collect();
+        // What can be stated at all: nothing of a cache that is off, or of a recovery that nobody asks for.
+        let mut facts = registry::facts();
+        let has_cache = plan.knobs.get(knobs::CACHE_ENABLED);
+        facts.retain(|fact| has_cache || !fact.name.starts_with("cache-"));
+        let recovers = |name: &str| ["recovery-", "force-leader-", "demotion-"].iter().any(|of| name.starts_with(of));
+        facts.retain(|fact| courses.contains(&Course::Recover) || !recovers(fact.name));
         let hooked = *stream.pick(&[0, 1, 2, 4]).expect("a list");
         let colliding = *stream.pick(&[0, 0, 2, 4]).expect("a list");
-        Moments {
-            last_ms,
-            bursts,
-            quiet,
-            stability,
-            hooked,
-            colliding,
-            stores: plan.cluster.stores,
-            facts: registry::facts(),
-        }
+        Moments { last_ms, bursts, quiet, stability, hooked, colliding, stores: plan.cluster.stores, facts }
     }
 
     /// The moment of one thing.
