@@ -12,7 +12,7 @@ use node::{
     fact::Fact,
     pd::fact as placement,
     region::{PeerId, Region, RegionId, Role, StoreId},
-    store::fact::{apply, lifecycle, raft, region},
+    store::fact::{apply, lifecycle, raft, region, snapshot},
 };
 
 use crate::{
@@ -35,6 +35,8 @@ struct Process {
     store: Option<StoreId>,
     up: bool,
     peers: BTreeMap<RegionId, Replica>,
+    /// How many snapshots are being built, sent, received or applied.
+    snapshots: i64,
 }
 
 /// What is known of the cluster.
@@ -75,6 +77,15 @@ impl Rest {
                     (process.store, process.up) = (Some(*store), true);
                 }
             }
+            Body::Node(Fact::Snapshot(fact)) => {
+                if let Some(process) = self.processes.get_mut(usize::from(event.node)) {
+                    match fact {
+                        snapshot::Fact::Registered { .. } => process.snapshots += 1,
+                        snapshot::Fact::Deregistered { .. } => process.snapshots -= 1,
+                        _ => {}
+                    }
+                }
+            }
             Body::Node(Fact::Placement(fact)) => {
                 self.tables.on(fact);
                 match fact {
@@ -87,6 +98,7 @@ impl Rest {
                 if let Some(process) = self.processes.get_mut(usize::from(event.node)) {
                     process.up = false;
                     process.peers.clear();
+                    process.snapshots = 0;
                 }
             }
             _ => {}
@@ -166,6 +178,11 @@ impl Rest {
             })
             .cloned()
             .collect()
+    }
+
+    /// Whether a snapshot is being built, sent, received or applied; or was registered as such and forgotten.
+    pub fn has_snapshots_under_way(&self) -> bool {
+        self.processes.iter().any(|process| process.snapshots > 0)
     }
 
     /// The process that leads a region at the highest term.

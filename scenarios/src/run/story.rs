@@ -153,11 +153,15 @@ async fn converge(cluster: &Arc<Cluster>, orders: &Orders) {
 }
 
 /// Leaves the cluster alone, and says that it is at rest once nothing has happened meanwhile that is not over: the placement
-/// driver may still be evening the load out.
+/// driver may still be evening the load out. A snapshot that is under way is waited for; what is left of one that is not
+/// shows when the time is up.
 async fn rest(cluster: &Cluster, deadline_ns: u64) {
     let (room, witness) = (cluster.room(), cluster.witness());
     loop {
         room.sleep(QUIET).await;
+        if witness.with_rest(|rest| rest.has_snapshots_under_way()) && room.true_ns() < deadline_ns {
+            continue;
+        }
         if witness.with_rest(|rest| rest.missing(Some(voters(cluster)))).is_empty() {
             witness.room(cluster.id(OPERATOR), 0, RoomEvent::AtRest {});
             return;

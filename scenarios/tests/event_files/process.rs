@@ -18,6 +18,14 @@ pub fn cases() -> Vec<Case> {
         accuse("no-crash-loop", "crash-loop", "after-restart", |s| {
             s.kill(2).start(2).room(2, exited(Exit::Killed)).room(2, RoomEvent::CrashLoop { restarts: 5 });
         }),
+        pass("no-crash-loop", "the-last-life-met-an-error", |s| {
+            s.start(2).room(2, failed_sync()).room(2, exited(Exit::Exited("the disk failed".into())));
+            s.room(2, RoomEvent::CrashLoop { restarts: 5 });
+        }),
+        accuse("no-crash-loop", "crash-loop", "an-earlier-life-met-an-error", |s| {
+            s.start(2).room(2, failed_sync()).room(2, exited(Exit::Exited("the disk failed".into())));
+            s.start(2).room(2, exited(Exit::Killed)).room(2, RoomEvent::CrashLoop { restarts: 5 });
+        }),
         pass("no-crash-loop", "full-disk", |s| {
             s.room(2, RoomEvent::DiskFault { kind: "no-space".into(), path: "".into() });
             s.room(
@@ -85,4 +93,8 @@ pub fn cases() -> Vec<Case> {
             s.room(0, RoomEvent::ConvergeEnded { reasons: Vec::new() });
         }),
     ]
+}
+
+fn failed_sync() -> RoomEvent {
+    RoomEvent::DiskError { op: "sync".into(), path: "db/1.log".into(), kind: "other".into(), injected: true }
 }

@@ -7,11 +7,11 @@ use node::{
     region::Region,
     store::fact::{lifecycle, recovery::Fact, region},
 };
-use scenarios::event::RoomEvent;
+use scenarios::event::{Outcome, RoomEvent};
 
 use super::{
     Case, accuse, pass,
-    story::{Story, put, region, with_peers},
+    story::{Story, put, region, seen, with_peers},
 };
 
 pub fn cases() -> Vec<Case> {
@@ -88,6 +88,24 @@ fn cuts() -> Vec<Case> {
         accuse("acknowledged-writes-survive", "leader-without-acknowledged-write", "after-a-recovery", |s| {
             recovered(s);
             s.elected(3, 8, 6);
+        }),
+        pass("linearizable", "asked-for-before-the-cut", |s| {
+            two_writes(s);
+            let read = s.invoke_get("a");
+            lost(s, &[1, 2]);
+            led_by_force(s);
+            s.returned(read, Outcome::Got(seen("a", 11, Some("y")))).get("a", 10, Some("x"));
+        }),
+        pass("log-terms-agree-with-snapshot", "what-was-cut-off-is-forgotten", |s| {
+            two_writes(s);
+            lost(s, &[1, 2]);
+            led_by_force(s);
+            s.appended(3, 7, 7, 7, 200).crash(3).start(3).log_recovered(3, 7, 7, 7).peer_recovered(
+                3,
+                6,
+                (6, 6),
+                (7, 7),
+            );
         }),
         accuse("linearizable", "value-vanished", "more-than-was-lost", |s| {
             recovered(s);
