@@ -15,6 +15,7 @@ use std::{
     sync::{Arc, Weak},
 };
 
+use futures::future::{Either, select};
 use parking_lot::Mutex;
 
 pub use operator::{Order, Orders};
@@ -195,9 +196,18 @@ impl Nemesis {
                 self.state.lock().outstanding += 1;
                 let (me, cluster) = (self.me.clone(), self.cluster.clone());
                 self.cluster.room().spawn(async move {
-                    restore::restore(&cluster).await;
-                    if let Some(nemesis) = me.upgrade() {
-                        nemesis.state.lock().outstanding -= 1;
+                    let limit = std::pin::pin!(cluster.room().sleep(restore::LIMIT));
+                    let waits_no_more = || {
+                        if let Some(nemesis) = me.upgrade() {
+                            nemesis.state.lock().outstanding -= 1;
+                        }
+                    };
+                    match select(std::pin::pin!(restore::restore(&cluster)), limit).await {
+                        Either::Left(_) => waits_no_more(),
+                        Either::Right(((), restore)) => {
+                            waits_no_more();
+                            restore.await;
+                        }
                     }
                 });
                 (Vec::new(), None)
