@@ -239,6 +239,11 @@ fn finished() -> Vec<Case> {
         }),
         pass(check, "interrupted", |s| {
             recovered(s);
+            demoted(s);
+            finish(s);
+            // The next one is forgotten before it can demote anybody.
+            begun(s);
+            s.changed(3, &with_peers(&region(1, "", "", 1), 5, &[(13, 3), (12, 2)]), "conf-change", 9);
             s.fact(0, Placement::Started { stores: 3, regions: 1 });
             s.room(0, RoomEvent::ConvergeEnded { reasons: Vec::new() });
         }),
@@ -276,7 +281,8 @@ fn leaders() -> Vec<Case> {
         }),
         pass("force-leader-commits", "those-that-are-left-may-be-apart", |s| {
             recovered(s);
-            s.wait_ms(11_000).room(0, RoomEvent::Healed {}).wait_ms(9_000).committed(3, 7, 7);
+            s.wait_ms(11_000).room(0, RoomEvent::Healed {}).wait_ms(9_000);
+            s.fact(3, Fact::CommitForwarded { region: 1, peer: 13, term: 7, index: 7 }).committed(3, 7, 7);
         }),
         pass("force-leader-commits", "soon", |s| {
             two_writes(s);
