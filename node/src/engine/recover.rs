@@ -191,11 +191,9 @@ async fn replay(
         let file = retried(env, &path, || env.disk.open(&path, Open::Write)).await?;
         let bytes = read_all(env, &path, &*file).await?;
         let found = read_records(&path, segment, &bytes)?;
-        if found.end < bytes.len() as u64 {
-            if segments.last() != Some(&segment) {
-                let detail = format!("the record at offset {} is bad, and the log goes on in another file", found.end);
-                return Err(Error::corrupt(&path, detail));
-            }
+        if found.end < bytes.len() as u64 && segments.last() != Some(&segment) {
+            let detail = format!("the record at offset {} is bad, and the log goes on in another file", found.end);
+            return Err(Error::corrupt(&path, detail));
         }
         if segments.last() == Some(&segment) {
             write_anew(env, &path, bytes.slice(..found.end as usize)).await?;
