@@ -41,10 +41,12 @@ enum Force {
         lost: Lost,
         ticks: usize,
     },
-    /// Those that are left were asked for their votes in this term.
+    /// Those that are left were asked for their votes in this term. For a learner raft-rs sets no time to that: a voter
+    /// that still remembers a leader does not answer, and has to be asked again.
     Asking {
         lost: Lost,
         term: u64,
+        ticks: usize,
     },
     Leading {
         lost: Lost,
@@ -177,13 +179,18 @@ impl Peer {
 
     /// A tick while a recovery is under way.
     pub(super) fn tick_recovery(&mut self, turn: &mut Turn) {
-        if let Force::Waiting { lost, ticks } = &mut self.recovery.force {
-            *ticks = ticks.saturating_sub(1);
-            if *ticks > 0 {
-                return;
+        let (Force::Waiting { ticks, .. } | Force::Asking { ticks, .. }) = &mut self.recovery.force else { return };
+        *ticks = ticks.saturating_sub(1);
+        if *ticks > 0 {
+            return;
+        }
+        match &self.recovery.force {
+            Force::Waiting { lost, .. } => {
+                let lost = lost.clone();
+                self.ask_for_votes(turn, lost);
             }
-            let lost = lost.clone();
-            self.ask_for_votes(turn, lost);
+            Force::Asking { .. } => self.refuse_force(turn, "timeout"),
+            Force::No | Force::Leading { .. } => {}
         }
     }
 
@@ -204,14 +211,14 @@ impl Peer {
         self.raw.raft.set_check_quorum(false);
         let (region, peer, term) = (self.id(), self.me.id, self.term());
         turn.env.state(Fact::ForceLeaderAsks { region, peer, term });
-        self.recovery.force = Force::Asking { lost, term };
+        self.recovery.force = Force::Asking { lost, term, ticks: 2 * turn.options.raft_election_timeout_ticks + 1 };
     }
 
     /// What recovery wants of raft-rs before a ready is taken.
     pub(super) fn tend_recovery(&mut self, turn: &mut Turn) {
         match self.recovery.force.clone() {
             Force::No | Force::Waiting { .. } => {}
-            Force::Asking { lost, term } => self.count_votes(turn, lost, term),
+            Force::Asking { lost, term, .. } => self.count_votes(turn, lost, term),
             Force::Leading { .. } if !self.is_leader() => self.leave_force(turn, "deposed"),
             Force::Leading { lost } => self.forward_commit(turn, &lost),
         }

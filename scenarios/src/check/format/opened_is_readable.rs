@@ -68,7 +68,13 @@ impl Check for OpenedIsReadable {
                     return Ok(());
                 }
                 let text = format!("{} cannot read {path} ({detail}), and no fault lies there", known.name(node));
-                Err(Violation::new("shipped-format-misread", text).at(detail.as_str()))
+                // What an unknown format is read as depends on the bytes that happen to lie there.
+                let is_unknown = matches!(&event.body, Body::Node(Fact::Engine(engine::Fact::FormatUnknown { .. })));
+                Err(Violation::new("shipped-format-misread", text).at(if is_unknown {
+                    "unknown"
+                } else {
+                    detail.as_str()
+                }))
             }
             Body::Node(Fact::Store(lifecycle::Fact::FormatRefused { path, format, version, release })) => {
                 self.judged += 1;
