@@ -41,6 +41,10 @@ pub const POINTS_ONLY_WAIT: &[(&str, &str)] = &[
     ("engine-after-wal-append", "`return` is a failed write, which has to be the disk's fault"),
     ("engine-before-blob-sync", "`return` is a failed write, which has to be the disk's fault"),
     ("engine-before-ingest", "`return` is a failed write, which has to be the disk's fault"),
+    (
+        "snapshot-before-apply",
+        "`return` is a failed read, after which a store stops, and which has to be the disk's fault",
+    ),
 ];
 
 /// How often errors of its disk may stop one store.
