@@ -102,6 +102,9 @@ pub fn run(args: Args) -> anyhow::Result<u8> {
     let scenarios = picked(&args.scenarios, &defects)?;
     let seeds = args.seed.map_or(args.seeds, |seed| Seeds { first: seed, last: seed });
     let server = args.server.server()?;
+    if args.out.exists() && !args.out.is_dir() {
+        return Err(input::Refused(format!("--out: {} is no folder: name another one", args.out.display())).into());
+    }
     let options = RunOptions { without_checks: args.without_check.clone(), ..RunOptions::default() };
     let generate = GenerateOptions { defects };
     // Every plan has a number; a plan is a function of it, so none has to be kept until it has failed.

@@ -110,6 +110,7 @@ fn bad_usage_exits_with_two_and_says_what_would_do() {
         (&["run", "--run-timeout", "5"], &["its unit should be one of"]),
         (&["run", "--run-timeout", "0s"], &["no run ends in no time"]),
         (&["run", "--junit", "no-folder/runs.xml"], &["there is no folder no-folder: make it first"]),
+        (&["run", "--out", "/dev/null"], &["/dev/null is no folder: name another one"]),
         (&["run", "--junit", "."], &["is a folder: name a file in it"]),
         (&["run", "--sedes", "1..2"], &["--sedes", "--seeds"]),
         (&["plan", "no-such-scenario", "--seed", "1"], &["unknown scenario"]),
