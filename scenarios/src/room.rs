@@ -33,7 +33,7 @@ pub use sim::{Exit, Handle, Process, ProcessId, Room, process::Supervision};
 pub use sim::{
     Latency,
     disk::{CrashKeep, DiskConfig, Fault, FaultGuard, FaultRule},
-    fabric::{Connection, Delivery, Link, Rule, RuleGuard, Verdict},
+    fabric::{Connection, Delivery, Link, Rule, RuleGuard, Verdict, Who},
 };
 // Its steps, as its trace has them.
 pub use sim::{Observer, Step, event, trace::Mixer};

@@ -58,3 +58,13 @@ fn a_key_that_a_compaction_drops_is_missed_without_any_client_reading_it() {
     let outcome = run::run(&sound, &RunOptions::default());
     assert_eq!(outcome.verdict.class, Class::Pass, "{:?}", outcome.verdict);
 }
+
+#[test]
+fn a_cluster_whose_connections_are_reset_makes_new_ones_and_goes_on() {
+    let plan = parse(include_str!("plans/connections-are-reset.toml"));
+    let outcome = run::run(&plan, &RunOptions::default());
+    assert_eq!(outcome.verdict.class, Class::Pass, "{:?}", outcome.verdict);
+    let faults = &outcome.stats.faults_fired;
+    assert_eq!(faults.get("reset-connections"), Some(&5), "{faults:?}");
+    assert!(faults.get("connection-reset").is_some_and(|broken| *broken >= 10), "{faults:?}");
+}

@@ -436,6 +436,34 @@ impl Core {
         }
     }
 
+    /// Breaks the connections between a process and these under way: both sides get a reset. Returns how many.
+    fn reset_between(&self, process: ProcessId, others: &Who) -> usize {
+        let connections: Vec<_> = {
+            let state = self.fabric.state.lock();
+            state.connections.values().filter_map(|(a, b)| Some((a.upgrade()?, b.upgrade()?))).collect()
+        };
+        let mut count = 0;
+        for (there, here) in connections {
+            let (one, other) = (there.from.process, there.to.process);
+            if !(one == process && others.is(other) || other == process && others.is(one)) {
+                continue;
+            }
+            // A side that is dead, or has heard of an end in both directions, has nothing to learn.
+            let is_open = |out: &Pipe, input: &Pipe| {
+                out.from.is_alive() && !(out.state.lock().send_end.is_some() && input.state.lock().recv_end.is_some())
+            };
+            let (tells_one, tells_other) = (is_open(&there, &here), is_open(&here, &there));
+            if tells_one {
+                self.send_reset(&there, &here);
+            }
+            if tells_other {
+                self.send_reset(&here, &there);
+            }
+            count += usize::from(tells_one || tells_other);
+        }
+        count
+    }
+
     pub(crate) fn lift_rules(self: &Arc<Self>, ids: &[u64]) {
         {
             let mut chain = self.fabric.chain.lock();
@@ -526,6 +554,12 @@ impl Fabric {
     /// No way to or from this process.
     pub fn isolate(&self, process: ProcessId) -> RuleGuard {
         self.add_all([Rule::new(process, Who::Any, Verdict::Cut), Rule::new(Who::Any, process, Verdict::Cut)])
+    }
+
+    /// Breaks every connection there is between a process and these, once; both sides learn of it after what was sent to
+    /// them before, and may connect again. Returns how many.
+    pub fn reset(&self, process: ProcessId, others: impl Into<Who>) -> usize {
+        self.core.reset_between(process, &others.into())
     }
 
     /// Lifts every rule, also those whose guards were kept for good.

@@ -10,7 +10,7 @@ use sim::{
     End, Exit, Handle, Room, Seed, World,
     disk::{CrashKeep, Fault, FaultGuard, FaultRule, Open},
     event::DiskOp,
-    fabric::{Broken, Connection, Delivery, Link, Rule, RuleGuard, Sender, Verdict},
+    fabric::{Broken, Connection, Delivery, Link, Rule, RuleGuard, Sender, Verdict, Who},
     latency::Latency,
     process::{Process, ProcessId, Supervision},
 };
@@ -246,6 +246,10 @@ impl Script {
                 };
                 let rule = Rule::new(&self.ids(from)[..], &self.ids(to)[..], verdict).at_most(number(times));
                 drop(self.rules.insert(name.into(), fabric.add(rule)));
+            }
+            ("reset", [others]) => {
+                let others = if *others == "any" { Who::Any } else { Who::These(self.ids(others)) };
+                return Some(fabric.reset(self.process(name).id(), others).to_string());
             }
             ("unrule", []) => drop(self.rules.remove(name)),
             ("link", [to, settings @ ..]) => {

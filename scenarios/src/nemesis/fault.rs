@@ -5,7 +5,7 @@ use crate::{
     cluster::Cluster,
     event::RoomEvent,
     plan::{Action, DiskFault, End, Keep, Nanos, Ratio},
-    room::{CrashKeep, Delivery, Fault, FaultRule, ProcessId, Rule, Verdict, event::DiskOp},
+    room::{CrashKeep, Delivery, Fault, FaultRule, ProcessId, Rule, Verdict, Who, event::DiskOp},
 };
 
 /// A stall that a plan does not measure.
@@ -26,6 +26,7 @@ pub(super) fn subject(action: &Action) -> Option<&str> {
         | Action::Pause { node, .. }
         | Action::Resume { node }
         | Action::Isolate { node, .. }
+        | Action::ResetConnections { node, .. }
         | Action::Clock { node, .. }
         | Action::DiskFault { node, .. }
         | Action::UnreadableStats { node, .. }
@@ -140,6 +141,13 @@ fn network(cluster: &Cluster, action: &Action) -> Option<(Vec<Held>, Option<Nano
             let rules = rules.into_iter().filter(|(share, _)| share.as_ppm() > 0);
             let held = rules.map(|(share, verdict)| Held::Rule(fabric.add(rule(share, verdict)))).collect();
             (held, *lasting)
+        }
+        Action::ResetConnections { node, with } => {
+            let with = with.as_ref().map_or(Who::Any, |end| cluster.id(end.as_str()).into());
+            for _ in 0..fabric.reset(cluster.id(node.as_str()), with) {
+                cluster.witness().fault("connection-reset");
+            }
+            (Vec::new(), None)
         }
         _ => return None,
     })

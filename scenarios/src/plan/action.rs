@@ -298,6 +298,14 @@ actions! {
         lasting "for": Option<Nanos> = None,
     }
 
+    /// Breaks the connections of a process, once: both sides learn of it, and connect again.
+    ResetConnections "reset-connections", r#"{ at = "4s", do = "reset-connections", node = "store-1", with = "store-2" }"# {
+        /// Which process.
+        node "node": Node,
+        /// Only those with this one; without it, all.
+        with "with": Option<End> = None,
+    }
+
     /// Does nothing: a moment for other steps to come `after`.
     Note "note", r#"{ on = { fact = "snapshot-generating" }, within = "5s", do = "note" }"# {}
 

@@ -40,7 +40,7 @@ pub enum Who {
 }
 
 impl Who {
-    fn is(&self, process: ProcessId) -> bool {
+    pub(super) fn is(&self, process: ProcessId) -> bool {
         match self {
             Who::Any => true,
             Who::These(ids) => ids.contains(&process),

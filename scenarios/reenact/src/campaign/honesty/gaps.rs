@@ -27,12 +27,6 @@ const FAULTS: &[&str] = &[
     "connection-reset",
 ];
 
-/// Faults that no plan asks for, and why.
-const FAULTS_LEFT: &[(&str, &str)] = &[(
-    "connection-reset",
-    "no step resets a connection by itself; those of a process that ends are reset, and count as what ended it",
-)];
-
 /// Steps that only end what others began.
 const SILENT: &[&str] = &["heal"];
 
@@ -75,7 +69,7 @@ pub fn gaps(totals: &Totals) -> Vec<Gap> {
 }
 
 fn reason(name: &str) -> Option<&'static str> {
-    let known = swarm::EXCLUDED.iter().chain(swarm::KNOBS_LEFT).chain(FAULTS_LEFT);
+    let known = swarm::EXCLUDED.iter().chain(swarm::KNOBS_LEFT);
     known.into_iter().find(|(excluded, _)| *excluded == name).map(|(_, reason)| *reason)
 }
 
@@ -91,7 +85,7 @@ mod tests {
         assert!(find(&nothing, "bounce").is_some_and(|gap| gap.is_hole()));
         assert!(find(&nothing, "remove-files").is_some_and(|gap| gap.reason.is_some() && !gap.is_hole()));
         assert!(find(&nothing, "raft.log-cache").is_some_and(|gap| gap.what == "knob" && !gap.is_hole()));
-        assert!(find(&nothing, "connection-reset").is_some_and(|gap| gap.what == "fault" && !gap.is_hole()));
+        assert!(find(&nothing, "connection-reset").is_some_and(|gap| gap.what == "fault" && gap.is_hole()));
         assert!(find(&nothing, "one-lease").is_some_and(|gap| gap.what == "check" && !gap.is_hole()));
         totals.steps_done.insert("bounce".to_owned(), 1);
         totals.operations_by_kind.insert("scan".to_owned(), scenarios::witness::Asked { asked: 3, succeeded: 0 });
