@@ -243,6 +243,11 @@ impl Engine {
         self.shared.failure()
     }
 
+    /// Until the engine has failed; answers why.
+    pub async fn until_failed(&self) -> Error {
+        self.shared.until_failed().await
+    }
+
     /// Ends the engine's tasks and makes what was written durable. Requests that come later are refused.
     pub async fn stop(&self) -> Result<(), Error> {
         self.shared.stop();

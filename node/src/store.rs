@@ -192,6 +192,12 @@ impl Store {
         let ident = identify(&env, &engine, &pd).await?;
         let store = ident.store;
         env.state(Fact::Identified { store });
+        // Whoever asks the engine for something next may only come in a long time, or drop the answer.
+        let (failed_env, failing) = (env.clone(), engine.clone());
+        env.spawn("engine-failed", async move {
+            let error = failing.until_failed().await;
+            fail(&failed_env, store, &error.to_string());
+        });
         if wanted > safe {
             let ns = |lease: Duration| lease.as_nanos() as u64;
             env.state(Fact::LeaseTooLong { store, wanted_ns: ns(wanted), safe_ns: ns(safe) });

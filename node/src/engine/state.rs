@@ -63,6 +63,8 @@ pub(crate) struct Shared {
     next_number: AtomicU64,
     stopping: AtomicBool,
     failed: Mutex<Option<Error>>,
+    /// Told once the engine has failed.
+    failing: Notify,
 }
 
 /// What recovery found, from which an engine starts.
@@ -97,6 +99,7 @@ impl Shared {
             next_number: AtomicU64::new(start.next_number),
             stopping: AtomicBool::new(false),
             failed: Mutex::new(None),
+            failing: Notify::new(),
         }
     }
 
@@ -161,6 +164,18 @@ impl Shared {
         self.failed.lock().clone()
     }
 
+    /// Until there is a failure.
+    pub(crate) async fn until_failed(&self) -> Error {
+        loop {
+            let mut wake = std::pin::pin!(self.failing.notified());
+            wake.as_mut().enable();
+            if let Some(error) = self.failure() {
+                return error;
+            }
+            wake.await;
+        }
+    }
+
     /// Keeps the first failure: from here on the engine takes no writes.
     pub(crate) fn fail(&self, error: &Error) {
         if matches!(error, Error::Stopped) {
@@ -174,6 +189,7 @@ impl Shared {
             *failed = Some(error.clone());
         }
         self.env.state(Fact::Stopped { cause: error.to_string().into() });
+        self.failing.notify_waiters();
         self.wake_all();
     }
 

@@ -8,7 +8,7 @@ use std::sync::{Arc, atomic::AtomicBool};
 
 use failpoints::{defect, point};
 
-use super::{Error, FAMILIES, Files, Key, Manager, Side, Use, build, content, fails, file, site};
+use super::{Error, FAMILIES, Files, Key, Manager, Meta, Side, Use, build, content, fails, file, site};
 use crate::{
     defects,
     engine::{Engine, WriteBatch},
@@ -44,7 +44,7 @@ pub async fn apply(
     build::wanted(abort)?;
 
     engine.write(clean(&region.start, &region.end), false).await?;
-    let copies = copy(manager, &files).await?;
+    let copies = copy(manager, &files, &meta).await?;
     let _ = point!(env.points, site::BEFORE_INGEST).await;
     if let Err(error) = build::wanted(abort) {
         for (_, path) in &copies {
@@ -92,10 +92,14 @@ pub fn clean(start: &[u8], end: &[u8]) -> WriteBatch {
     batch
 }
 
-/// Copies the tables, for the engine moves what it takes in.
-async fn copy(manager: &Manager, files: &Files) -> Result<Vec<(crate::engine::Family, String)>, Error> {
+/// Copies the tables, for the engine moves what it takes in. Of an empty one there is no copy: the engine would not move
+/// it, and whether and when it removes a file that it has no use for is its own affair.
+async fn copy(manager: &Manager, files: &Files, meta: &Meta) -> Result<Vec<(crate::engine::Family, String)>, Error> {
     let mut copies = Vec::with_capacity(FAMILIES.len());
-    for family in FAMILIES {
+    for (family, table) in FAMILIES.into_iter().zip(&meta.tables) {
+        if table.entries == 0 {
+            continue;
+        }
         let path = files.table(family);
         let target = file::clone(&path);
         let bytes = manager.read(&path).await?;

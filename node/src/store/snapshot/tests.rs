@@ -475,6 +475,25 @@ mod defects {
     }
 
     #[test]
+    fn of_an_empty_family_there_is_no_copy_to_be_left() {
+        run(async {
+            let catalog = Catalog { sites: &[site::TABLE, engine::site::TABLE], defects: &[] };
+            let points = Points::new(catalog, 1, Arc::new(Never), Arc::new(()));
+            let room = Room::default();
+            let env = room.env_with(points.clone());
+            let store = Engine::open(env.clone(), "db", engine::Options::default()).await.unwrap();
+            fill(&store, 20).await;
+            let manager = Manager::open(env, Options::default()).await.unwrap();
+            received(&room, &manager, &store).await;
+            // The engine may leave what it has no use for to its next start.
+            points.set("engine-before-remove", "return").unwrap();
+            apply(&manager, &store, &region(), 70, KEY, normal(), &AtomicBool::new(false)).await.unwrap();
+            store.stop().await.unwrap();
+            assert!(!room.disk.paths().iter().any(|path| path.ends_with(".clone")), "{:?}", room.disk.paths());
+        });
+    }
+
+    #[test]
     fn tikv_18030_a_missing_statistics_file_kills() {
         run(async {
             for carried in [None, Some(&defects::TIKV_18030)] {
