@@ -6,6 +6,7 @@
 //!
 //! | file | what it holds |
 //! |---|---|
+//! | `cases` | what CI servers are told |
 //! | `source` | from a seed to a plan |
 //! | `shard` | which seeds are this process's |
 //! | `shrinking` | smaller plans of what was found |
@@ -13,6 +14,7 @@
 //!
 //! Not here: files (`corpus`), processes (`campaign::pool`), and what runs add up to (`campaign::honesty`).
 
+mod cases;
 pub mod shard;
 mod shrinking;
 mod source;
@@ -22,6 +24,7 @@ use std::{
     collections::BTreeSet,
     ops::ControlFlow,
     path::PathBuf,
+    sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
 
@@ -43,13 +46,14 @@ use crate::{
     },
     corpus::{
         failure::Record,
-        folder::{Folder, Header, Identity},
+        folder::{Folder, Header, Identity, Kept, News},
         reader::Reader,
         shard::Writer,
         sorted::{Overview, Status},
     },
     exit,
     input::{self, Refused},
+    output::server::{self, Server},
     run::PoolArgs,
     seeds::Seeds,
     worker::Job,
@@ -64,6 +68,9 @@ const CANARY_SEEDS: u64 = 3;
 /// Of more seeds than this nobody waits for the end, and the bar does not say how many are left.
 const COUNTED_MAX: u64 = 10_000_000;
 
+/// What a job's summary calls it.
+const TITLE: &str = "Reenact: campaign";
+
 /// A plan that must fail.
 const CANARY: &str = include_str!("fuzz/canary.toml");
 
@@ -71,8 +78,10 @@ const CANARY: &str = include_str!("fuzz/canary.toml");
 const HELP: &str = "Exit status, of all that the campaign has done so far: 0 all passed; 1 a violation was found; 2 the \
 corpus cannot be used; 3 Reenact itself failed, the canary lived, or, in a campaign of the swarm of 200 runs or more, a \
 knob or a kind of fault or step never did anything and nobody says why; 4 no seed was left to run, ever; 130 interrupted.\n\n\
-The same command goes on where it was ended, however that was. Failures are shrunk after the last run, each for at most \
---shrink-seconds.";
+The same command goes on where it was ended, however that was. A failure is shrunk when it is found, for at most \
+--shrink-seconds and at most half of the time that has passed; what that leaves is shrunk after the last run.\n\n\
+--junit has a case for each failure, called by its fingerprint, and one for the canary; what is resolved passes, what is \
+rare is skipped. Where GitHub runs the job, failures are annotated and the job has a summary.";
 
 /// What to do.
 #[derive(clap::Args)]
@@ -104,12 +113,14 @@ pub struct Args {
     /// Leaves failures as they were found
     #[arg(long)]
     no_shrink: bool,
-    /// Real time for each failure that is shrunk, after the last run
+    /// Real time for each failure that is shrunk
     #[arg(long, value_name = "S", default_value_t = 60, conflicts_with = "no_shrink")]
     shrink_seconds: u64,
     /// Prints a JSON object a line
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    server: server::Args,
     /// Another canary: for the test which shows that one that lives is noticed
     #[arg(long, value_name = "FILE.toml", hide = true)]
     canary: Option<PathBuf>,
@@ -130,6 +141,7 @@ pub fn fuzz(args: Args) -> anyhow::Result<u8> {
     let source = Source::new(&args.plan, input::defects(&args.defect)?, &vocabulary)?;
     let build = campaign::build();
     let identity = Identity { build, source: source.name(), defects: source.defects().to_vec() };
+    let server = args.server.server()?;
     interrupt::listen()?;
     let telling = Telling::new(args.json);
 
@@ -151,14 +163,16 @@ pub fn fuzz(args: Args) -> anyhow::Result<u8> {
     let has_canary_failed = hunt.canary_fails(args.canary.as_ref(), &vocabulary)?;
     if !has_canary_failed && !interrupt::happened() {
         hunt.telling.canary_lives();
+        server.tell(TITLE, "the canary lives", &[cases::canary(false)])?;
         return Ok(exit::VOID);
     }
     hunt.replay().map_err(unusable)?;
-    hunt.run(args.seeds, args.minutes)?;
-    if !args.no_shrink && !interrupt::happened() {
-        shrinking::shrink(&hunt, Duration::from_secs(args.shrink_seconds)).map_err(unusable)?;
+    let budget = (!args.no_shrink).then_some(Duration::from_secs(args.shrink_seconds));
+    hunt.run(args.seeds, args.minutes, budget)?;
+    if let Some(budget) = budget {
+        shrinking::shrink(&hunt, budget, usize::MAX).map_err(unusable)?;
     }
-    hunt.conclude()
+    hunt.conclude(&server)
 }
 
 fn shard(text: Option<&str>) -> Result<Shard, Refused> {
@@ -247,45 +261,65 @@ impl Hunt {
         self.writer.checkpoint()
     }
 
-    /// Runs the seeds that are not done.
-    fn run(&mut self, seeds: Option<Seeds>, time: Option<Duration>) -> anyhow::Result<()> {
-        let ends = time.map(|time| Instant::now() + time);
+    /// Runs the seeds that are not done, and shrinks meanwhile what is found, each failure for at most `budget`.
+    fn run(&mut self, seeds: Option<Seeds>, time: Option<Duration>, budget: Option<Duration>) -> anyhow::Result<()> {
+        let (begun, mut shrinking) = (Instant::now(), Duration::ZERO);
         let Seeds { first, last } = seeds.unwrap_or(Seeds { first: self.header.first_seed, last: u64::MAX });
-        // Another count of shards may have run in this folder before.
-        let mut reader = Reader::looking();
-        let mut others = self.folder.shards(&self.header, &mut reader)?;
-        others.retain(|state| state.shard != self.shard);
-        others.push(self.writer.state.clone());
-        let is_done = |seed: u64| others.iter().any(|state| state.has_done(seed));
-        let todo = || self.shard.seeds(first, last).filter(|seed| !is_done(*seed));
         let are_few = seeds.is_some() && last - first < COUNTED_MAX;
-        self.telling.begins(are_few.then(|| todo().count() as u64));
+        // Another count of shards may have run in this folder before.
+        let mut others = self.folder.shards(&self.header, &mut Reader::looking())?;
+        others.retain(|state| state.shard != self.shard);
+        // What an earlier start left is found as well.
+        let has_found = AtomicBool::new(budget.is_some());
+        loop {
+            let is_over = || time.is_some_and(|time| begun.elapsed() >= time);
+            // Whoever only shrinks finds nothing more.
+            let may_shrink = || has_found.load(Ordering::Relaxed) && 2 * shrinking <= begun.elapsed();
+            let done = self.writer.state.clone();
+            let is_done = |seed: u64| done.has_done(seed) || others.iter().any(|state| state.has_done(seed));
+            let todo = || self.shard.seeds(first, last).filter(|seed| !is_done(*seed));
+            self.telling.begins(are_few.then(|| todo().count() as u64));
 
-        let (source, telling, folder, header, pool) =
-            (&self.source, &self.telling, &self.folder, &self.header, self.pool);
-        let writer = &mut self.writer;
-        let jobs = todo().take_while(|_| ends.is_none_or(|ends| Instant::now() < ends)).map(|seed| Job {
-            number: seed,
-            plan: source.plan(seed).to_string(),
-            options: RunOptions::default(),
-        });
-        let mut trouble = None;
-        pool.run(jobs, |done| match take(folder, header, source, pool, writer, telling, &done) {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(error) => {
-                trouble = Some(error);
-                ControlFlow::Break(())
+            let (source, telling, folder, header, pool) =
+                (&self.source, &self.telling, &self.folder, &self.header, self.pool);
+            let writer = &mut self.writer;
+            let jobs = todo().take_while(|_| !is_over() && !may_shrink()).map(|seed| Job {
+                number: seed,
+                plan: source.plan(seed).to_string(),
+                options: RunOptions::default(),
+            });
+            let mut trouble = None;
+            pool.run(jobs, |done| match take(folder, header, source, pool, writer, telling, &done) {
+                Ok(kept) => {
+                    if budget.is_some() && kept.is_some_and(|kept| kept.news == News::New) {
+                        has_found.store(true, Ordering::Relaxed);
+                    }
+                    ControlFlow::Continue(())
+                }
+                Err(error) => {
+                    trouble = Some(error);
+                    ControlFlow::Break(())
+                }
+            })?;
+            self.telling.ends();
+            if let Some(error) = trouble {
+                return Err(unusable(error));
             }
-        })?;
-        self.telling.ends();
-        if let Some(error) = trouble {
-            return Err(unusable(error));
+            self.writer.checkpoint().map_err(unusable)?;
+            match budget.filter(|_| !is_over() && !interrupt::happened() && may_shrink()) {
+                None => return Ok(()),
+                Some(budget) => {
+                    let since = Instant::now();
+                    let is_more = shrinking::shrink(self, budget, 1).map_err(unusable)?;
+                    has_found.store(is_more, Ordering::Relaxed);
+                    shrinking += since.elapsed();
+                }
+            }
         }
-        self.writer.checkpoint().map_err(unusable)
     }
 
     /// Says what happened, and what it amounts to.
-    fn conclude(&self) -> anyhow::Result<u8> {
+    fn conclude(&self, server: &Server) -> anyhow::Result<u8> {
         let mut reader = Reader::looking();
         let overview = Overview::of(&self.folder, &mut reader)?;
         // A part answers for itself; who runs the whole also for what parts have done in this folder.
@@ -299,6 +333,8 @@ impl Hunt {
             false => status(totals, &gaps),
         };
         self.telling.report(&overview, totals, &gaps, self.shard, status);
+        let cases = cases::cases(&overview, totals, &holes(totals, &gaps));
+        server.tell(TITLE, &telling::text(&overview, totals, &gaps, status), &cases)?;
         Ok(status)
     }
 }
@@ -312,7 +348,7 @@ fn take(
     writer: &mut Writer,
     telling: &Telling,
     done: &Done,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Option<Kept>> {
     let plan = source.plan(done.number);
     let is_failure = honesty::is_kept(done.outcome.verdict.class);
     let ran = Ran::new(&plan, &done.outcome, !is_failure && pool.is_run_twice(done.number));
@@ -329,14 +365,19 @@ fn take(
     };
     writer.add(&ran)?;
     telling.ran(&ran, &done.outcome, kept.as_ref());
-    Ok(())
+    Ok(kept)
+}
+
+/// The gaps for which a campaign fails: none while it is small.
+fn holes<'a>(totals: &Totals, gaps: &'a [gaps::Gap]) -> Vec<&'a gaps::Gap> {
+    gaps.iter().filter(|gap| totals.runs >= gaps::RUNS_MIN && gap.is_hole()).collect()
 }
 
 /// The exit status that a campaign amounts to.
 fn status(totals: &Totals, gaps: &[gaps::Gap]) -> u8 {
     let is_void = totals.count(Class::Harness) + totals.count(Class::Inconclusive) > 0
         || totals.unarmed().next().is_some()
-        || totals.runs >= gaps::RUNS_MIN && gaps.iter().any(gaps::Gap::is_hole);
+        || !holes(totals, gaps).is_empty();
     if totals.runs == 0 {
         exit::NOTHING
     } else if is_void {

@@ -420,6 +420,51 @@ fn what_is_found_is_shrunk_shown_and_replayed() {
 }
 
 #[test]
+fn what_an_endless_campaign_finds_is_shrunk_before_it_is_interrupted() {
+    let stand = stand();
+    write(stand.path(), "canary.toml", include_str!("../src/fuzz/canary.toml"));
+    let args = fuzz(&["canary.toml"], &["--shrink-seconds", "2"]);
+    let mut child = command(stand.path(), &args).spawn().expect("the program was built");
+    let mut reader = BufReader::new(child.stdout.take().expect("it is a pipe"));
+    let mut said = String::new();
+    while events(&said, "shrunk").is_empty() && reader.read_line(&mut said).expect("it is text") > 0 {}
+    let before = seeds(&said).len();
+    while seeds(&said).len() == before && reader.read_line(&mut said).expect("it is text") > 0 {}
+    kill(child.id().cast_signed(), Signal::INT);
+    while reader.read_line(&mut said).expect("it is text") > 0 {}
+    assert_eq!(child.wait().expect("it was started").code(), Some(130), "{said}");
+    assert!(before > 0 && seeds(&said).len() > before, "seeds before and after:\n{said}");
+    let folder = events(&said, "shrunk")[0]["folder"].as_str().expect("it is kept").to_owned();
+    assert!(stand.path().join(folder).join("shrunk.toml").exists(), "{said}");
+}
+
+#[test]
+fn a_ci_server_reads_what_a_campaign_came_to() {
+    let stand = stand();
+    let plans = &["passes.toml", "panics.toml"];
+    let args = fuzz(plans, &["--seeds", "1..4", "--junit", "campaign.xml"]);
+    let run = command(stand.path(), &args)
+        .env("GITHUB_ACTIONS", "true")
+        .env("GITHUB_STEP_SUMMARY", stand.path().join("summary.md"))
+        .output()
+        .expect("the program was built");
+    let said = said(&run, 3);
+    let read = |name| std::fs::read_to_string(stand.path().join(name)).expect("it was written");
+    let (junit, summary) = (read("campaign.xml"), read("summary.md"));
+    // The canary passes, and two seeds that panicked in one way are one case.
+    assert!(junit.contains("<testsuites name=\"reenact\" tests=\"2\" failures=\"0\" errors=\"1\">"), "{junit}");
+    assert!(junit.contains("<testcase name=\"canary\" classname=\"reenact.campaign\"/>"), "{junit}");
+    assert!(junit.contains("<testcase name=\"run-panics"), "{junit}");
+    assert_eq!(said.matches("::error title=").count(), 1, "{said}");
+    assert!(
+        summary.contains("## Reenact: campaign") && summary.contains("Reproduce: cargo reenact replay c/"),
+        "{summary}"
+    );
+    let missing = reenact(stand.path(), &fuzz(plans, &["--seeds", "5..6", "--junit", "no/such.xml"]));
+    assert!(self::said(&missing, 2).contains("make it first"));
+}
+
+#[test]
 fn corpora_of_several_machines_are_joined_and_twice_is_as_good_as_once() {
     let stand = stand();
     for (shard, corpus) in [("1/2", "a"), ("2/2", "b")] {

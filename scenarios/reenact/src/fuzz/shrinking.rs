@@ -1,4 +1,4 @@
-//! Smaller plans of what a campaign found, one failure after the other, once the seeds are run.
+//! Smaller plans of what a campaign found, one failure after the other.
 //!
 //! What is smaller is written at once, so that an interrupted search goes on from there. A failure that was shrunk to the
 //! end is left alone until another build finds it again.
@@ -26,8 +26,9 @@ use crate::{
     shrink::{self, Runner},
 };
 
-/// Shrinks every failure that this part of the campaign met and that is not as small as it gets.
-pub(super) fn shrink(hunt: &Hunt, budget: Duration) -> anyhow::Result<()> {
+/// Shrinks failures that this part of the campaign met and that are not as small as they get, at most so many; returns
+/// whether there are more.
+pub(super) fn shrink(hunt: &Hunt, budget: Duration, most: usize) -> anyhow::Result<bool> {
     let mut failures = hunt.folder.failures(&mut Reader::looking())?;
     failures.retain(|failure| {
         failure.record.class.is_violation()
@@ -36,7 +37,8 @@ pub(super) fn shrink(hunt: &Hunt, budget: Duration) -> anyhow::Result<()> {
     });
     // What is new comes first: time may be short.
     failures.sort_by_key(|failure| Reverse(failure.record.first_campaign));
-    for mut failure in failures {
+    let is_more = failures.len() > most;
+    for mut failure in failures.into_iter().take(most) {
         if interrupt::happened() {
             break;
         }
@@ -46,7 +48,7 @@ pub(super) fn shrink(hunt: &Hunt, budget: Duration) -> anyhow::Result<()> {
         if interrupt::happened() {
             break;
         }
-        let spent_s = begun.elapsed().as_secs();
+        let spent_s = begun.elapsed().as_secs_f64().ceil() as u64;
         let build = hunt.header.identity.build.clone();
         let (plan_steps, attempts) = (failure.record.plan_steps, 0);
         failure.record.shrunk = Some(match shrunk {
@@ -76,7 +78,7 @@ pub(super) fn shrink(hunt: &Hunt, budget: Duration) -> anyhow::Result<()> {
         drop(held);
         hunt.telling.shrunk(&failure);
     }
-    Ok(())
+    Ok(is_more)
 }
 
 /// Whether there is time left to shrink a failure.

@@ -208,27 +208,7 @@ impl Telling {
                 "status": status,
             }));
         }
-        let mut text = format!("\n{}", honesty::table(totals, gaps));
-        if !overview.failures.is_empty() {
-            text.push_str(&format!("\nfailures: {}\n", in_words(overview)));
-        }
-        for sorted in failures.filter(|sorted| matches!(sorted.status, Status::New | Status::Ongoing)) {
-            let record = &sorted.failure.record;
-            text.push_str(&format!(
-                "{} {}: {} ({} seeds)\n  Reproduce: cargo reenact replay {}\n",
-                sorted.status.as_str(),
-                record.class,
-                record.fingerprint,
-                sorted.count,
-                sorted.failure.best_plan().display()
-            ));
-        }
-        if status == crate::exit::INTERRUPTED {
-            text.push_str("interrupted: what was done is kept, and the same command goes on from there\n");
-        } else if totals.runs == 0 {
-            text.push_str("nothing was run: no seed of the interval belongs to this shard\n");
-        }
-        self.say(&text);
+        self.say(&text(overview, totals, gaps, status));
     }
 
     fn say(&self, text: &str) {
@@ -238,4 +218,29 @@ impl Telling {
     fn line(&self, value: &serde_json::Value) {
         output::print(&format!("{value}\n"));
     }
+}
+
+/// The end of a campaign in words.
+pub fn text(overview: &Overview, totals: &Totals, gaps: &[Gap], status: u8) -> String {
+    let mut text = format!("\n{}", honesty::table(totals, gaps));
+    if !overview.failures.is_empty() {
+        text.push_str(&format!("\nfailures: {}\n", in_words(overview)));
+    }
+    for sorted in overview.failures.iter().filter(|sorted| matches!(sorted.status, Status::New | Status::Ongoing)) {
+        let record = &sorted.failure.record;
+        text.push_str(&format!(
+            "{} {}: {} ({} seeds)\n  Reproduce: cargo reenact replay {}\n",
+            sorted.status.as_str(),
+            record.class,
+            record.fingerprint,
+            sorted.count,
+            sorted.failure.best_plan().display()
+        ));
+    }
+    if status == crate::exit::INTERRUPTED {
+        text.push_str("interrupted: what was done is kept, and the same command goes on from there\n");
+    } else if totals.runs == 0 {
+        text.push_str("nothing was run: no seed of the interval belongs to this shard\n");
+    }
+    text
 }

@@ -69,8 +69,11 @@ fn write_case(writer: &mut Writer<Vec<u8>>, case: &Case) -> io::Result<()> {
     };
     element.write_inner_content(|writer| {
         if shown == Shown::Skipped {
-            let why = ("message", "unarmed: the trigger was not reached, which proves nothing");
-            writer.create_element("skipped").with_attribute(why).write_empty()?;
+            let why = match &*case.headline {
+                "" => "unarmed: the trigger was not reached, which proves nothing",
+                why => why,
+            };
+            writer.create_element("skipped").with_attribute(("message", &*legal(why))).write_empty()?;
             return Ok(());
         }
         let message = legal(&format!("{}: {}", case.class, case.headline));
