@@ -120,6 +120,8 @@ pub struct Peer {
     leaving: Option<leaving::Leaving>,
     /// For a leader: how many followers waited for what the log has lost.
     pending: usize,
+    /// For a leader: up to here there may be logs that begin later: a snapshot was sent, or may have been by others.
+    snapshots_until: u64,
     /// For a leader: followers from which nothing came since then.
     silent: BTreeMap<PeerId, Instant>,
     /// Where peers live that wrote before this one knew its region.
@@ -199,6 +201,7 @@ impl Peer {
             sleep: sleep::Sleep::default(),
             leaving: None,
             pending: 0,
+            snapshots_until: 0,
             silent: BTreeMap::new(),
             strangers: BTreeMap::new(),
             heard: turn.now,

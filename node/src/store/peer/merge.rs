@@ -175,6 +175,10 @@ impl Peer {
         if matched <= self.log().truncated().0 {
             return answer.refuse(Reason::ServerIsBusy, "a peer waits for a snapshot");
         }
+        if matched < self.snapshots_until {
+            // The target may be led from where the log begins with a snapshot: nobody there could give along what others lack.
+            return answer.refuse(Reason::ServerIsBusy, "a peer may lack what another one's log does not have");
+        }
         if self.raw.raft.raft_log.last_index() - matched > LOG_GAP_MAX {
             return answer.refuse(Reason::ServerIsBusy, "a peer is far behind");
         }

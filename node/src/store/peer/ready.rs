@@ -191,6 +191,7 @@ impl Peer {
             let last_index = first.map_or(self.raw.raft.raft_log.last_index(), |entry| entry.index - 1);
             let last_term = self.raw.raft.raft_log.term(last_index).unwrap_or(0);
             turn.env.state(Fact::Elected { region, peer, term, last_index, last_term });
+            self.snapshots_until = last_index;
             self.lease.propose(self.raw.raft.raft_log.last_index(), turn.now);
             if self.is_force_leader() {
                 // No quorum stands behind it.
@@ -222,6 +223,7 @@ impl Peer {
         let (region, peer, term) = (self.region.id, self.me.id, message.term);
         let fact = match message.get_msg_type() {
             MessageType::MsgSnapshot => {
+                self.snapshots_until = self.snapshots_until.max(message.get_snapshot().get_metadata().index);
                 turn.wishes.push(Wish::Send(self.region.clone(), self.me, to, Box::new(message)));
                 return;
             }
