@@ -56,8 +56,9 @@ pub struct Member {
     release: Mutex<String>,
     /// It never starts again.
     lost: Mutex<bool>,
-    /// The release as which it has served last.
-    accepted: Mutex<Option<String>>,
+    /// The releases that it was before this one, back to the one as which it has served last: it may have begun as each of
+    /// them, and changed its disk, before it ended.
+    before: Mutex<Vec<String>>,
     /// The release that has to export its raft log before the one above can start.
     exporting: Mutex<Option<String>>,
     /// How often its disk was emptied; a new disk is a new store at a new address.
@@ -98,7 +99,7 @@ impl Cluster {
                     stats: StatsFault::default(),
                     release: Mutex::new(plan.cluster.release.as_str().to_owned()),
                     lost: Mutex::new(false),
-                    accepted: Mutex::new(None),
+                    before: Mutex::default(),
                     exporting: Mutex::new(None),
                     wipes: Mutex::new(0),
                     points: Mutex::default(),
@@ -316,6 +317,9 @@ impl Member {
 
     fn change_release(&self, to: &str, prepared: bool) {
         let from = std::mem::replace(&mut *self.release.lock(), to.to_owned());
+        if from != to {
+            self.before.lock().push(from.clone());
+        }
         let releases = Release::parse(&from).ok().zip(Release::parse(to).ok());
         let exports = releases.is_some_and(|(from, to)| from.may_roll_back_to(to) && from.exports_raft_log_to(to));
         *self.exporting.lock() = (exports && prepared).then_some(from);
@@ -323,12 +327,11 @@ impl Member {
 
     /// The release was refused: the supervisor goes on with the one before.
     fn take_release_back(&self, refused: &str) {
-        let accepted = self.accepted.lock().clone();
         let mut release = self.release.lock();
-        if let Some(accepted) = accepted
-            && *release == refused
+        if *release == refused
+            && let Some(before) = self.before.lock().pop()
         {
-            *release = accepted;
+            *release = before;
         }
     }
 
@@ -395,7 +398,7 @@ impl Member {
                 return Err(error.to_string());
             }
         };
-        *self.accepted.lock() = Some(release);
+        self.before.lock().clear();
         let chores = store.chores();
         if let Some(live) = self.live.lock().as_mut().filter(|live| live.handle.incarnation() == handle.incarnation()) {
             live.chores = Some(chores.clone());
