@@ -53,6 +53,8 @@ pub static SWARM: Scenario = Scenario {
 
 /// Something that is to happen.
 struct Happening {
+    /// The kind or course that it is of, and which of that kind: by this name it draws.
+    name: (&'static str, u64),
     when: moments::Moment,
     is_shock: bool,
     /// It belongs to a course, which no window cuts short.
@@ -80,14 +82,15 @@ pub fn generate(seed: u64) -> Plan {
             continue;
         }
         let weight = stream.range(1..=100);
-        for _ in 0..stream.range(1..=(weight * most_often).div_ceil(100)) {
+        for nth in 1..=stream.range(1..=(weight * most_often).div_ceil(100)) {
             let when = moments.draw_one(&mut stream);
             if let Some(gesture) = (kind.draw)(&scene, &mut stream) {
-                happenings.push(Happening { when, is_shock: kind.is_shock, is_course: false, stays: false, gesture });
+                let (name, is_shock) = ((kind.name, nth), kind.is_shock);
+                happenings.push(Happening { name, when, is_shock, is_course: false, stays: false, gesture });
             }
         }
     }
-    moments.collide(&mut happenings, &mut root.split("collisions").stream());
+    moments.collide(&mut happenings, root.split("collisions"));
     let happenings = budget::keep_within(&courses, moments.leave_alone(happenings));
     if budget::allows_points(&courses) {
         plan.steps = points::always_on(&plan, root);

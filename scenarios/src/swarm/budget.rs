@@ -12,6 +12,9 @@
 //! - Nobody puts a replica on a store that leaves: an operator who does has made a mistake that nothing mends.
 //! - The placement driver forgets a recovery when it dies, and its operator would have to ask again; so it lives where one
 //!   is asked for.
+//! - The placement driver knows which releases its members ran as, and refuses what their disks are not fit for. It says
+//!   nothing of those that have left: so where one leaves, each release reads what all before it wrote, and nobody makes a
+//!   mistake.
 //! - A restore is alone: a cluster that is restored is in its operator's hands until everybody is led again.
 
 use super::{Course, Happening, moments::Moment};
@@ -90,6 +93,10 @@ pub(super) fn keep_within(courses: &[Course], mut happenings: Vec<Happening>) ->
         for happening in &mut happenings {
             happening.gesture.retain(|(_, action)| !is_move(action));
         }
+    }
+    if courses.iter().any(|course| course.leaves_a_tombstone()) {
+        let mistakes = |(_, action): &(Nanos, Action)| matches!(action, Action::Restart { release: Some(_), .. });
+        happenings.retain(|happening| happening.is_course || !happening.gesture.iter().any(mistakes));
     }
     if courses.contains(&Course::Recover) {
         happenings.retain(|happening| !happening.gesture.iter().any(|(_, action)| ends_the_placement_driver(action)));

@@ -62,6 +62,11 @@ impl Course {
         }
     }
 
+    /// Whether the placement driver may come to say of a store that it is gone.
+    pub(super) fn leaves_a_tombstone(self) -> bool {
+        matches!(self, Course::Drain | Course::Bury)
+    }
+
     /// Whether a copy of regions is gone for good afterwards, or all stores crash at once: one such course at most.
     pub(super) fn is_exclusive(self) -> bool {
         !matches!(self, Course::Join | Course::Releases)
@@ -96,7 +101,10 @@ pub(super) fn take(courses: &[Course], plan: &Plan, moments: &Moments, root: See
         let mut stays = matches!(course, Course::Join | Course::Releases | Course::Restore);
         let (when, gesture) = match course {
             Course::Join => (Moment::At(Nanos::millis(stream.range(50..=2_500))), join(plan, stream)),
-            Course::Releases => (Moment::At(Nanos::millis(stream.range(200..=2_000))), releases(plan, stream)),
+            Course::Releases => {
+                let leaves = courses.iter().any(|course| course.leaves_a_tombstone());
+                (Moment::At(Nanos::millis(stream.range(200..=2_000))), releases(plan, leaves, stream))
+            }
             Course::Drain => (moments.draw_one(stream), drain(plan, stream)),
             Course::Bury => (moments.draw_one(stream), bury(plan, stream)),
             Course::Wipe => (moments.draw_one(stream), one(Action::Wipe { node: any(plan, stream) })),
@@ -111,7 +119,8 @@ pub(super) fn take(courses: &[Course], plan: &Plan, moments: &Moments, root: See
                 (Moment::At(Nanos::millis(stream.range(1_000..=last_ms))), one(Action::Restore {}))
             }
         };
-        all.push(Happening { when, is_shock: course.is_exclusive(), is_course: true, stays, gesture });
+        let (name, is_shock) = ((course.name(), 0), course.is_exclusive());
+        all.push(Happening { name, when, is_shock, is_course: true, stays, gesture });
     }
     all
 }
@@ -144,20 +153,26 @@ fn join(plan: &Plan, stream: &mut Stream) -> Gesture {
     steps
 }
 
-/// A walk over the table of releases, each step of it allowed, rolling or at once, of some stores or of all.
-fn releases(plan: &Plan, stream: &mut Stream) -> Gesture {
+/// A walk over the table of releases, each step of it allowed, rolling or at once, of some stores or of all. When a store
+/// `leaves`, nobody refuses it what its disk is not fit for: then each release takes over from all before.
+fn releases(plan: &Plan, leaves: bool, stream: &mut Stream) -> Gesture {
     let mut here = Row::parse(plan.cluster.release.as_str()).expect("the shape draws a release of the table");
     let every = stream.ratio(2, 3).then(|| Nanos::millis(stream.range(100..=600)));
     let whole = every.map_or(0, |every| every.0) * (plan.cluster.stores + plan.cluster.tiflash);
     let mut steps = Vec::new();
     let mut at = Nanos::ZERO;
+    let mut been = vec![here];
     for _ in 0..stream.range(1..=3) {
         if stream.ratio(1, 2) {
             // What one release writes another has to read.
             steps.extend((1..=plan.cluster.stores).map(|number| (at, Action::Flush { node: named(number) })));
             at = Nanos(at.0 + Nanos::millis(300).0);
         }
-        let ways: Vec<_> = RELEASES.iter().filter(|to| to.name != here.name && to.takes_over(here).is_ok()).collect();
+        let takes_over =
+            |to: &Row, from: &Row| to.takes_over(from).is_ok() && !(leaves && from.exports_raft_log_to(to));
+        let from = if leaves { &been[..] } else { &been[been.len() - 1..] };
+        let goes = |to: &&Row| to.name != here.name && from.iter().all(|from| takes_over(to, from));
+        let ways: Vec<_> = RELEASES.iter().filter(goes).collect();
         let Some(next) = stream.pick(&ways).copied() else { break };
         let unprepared = here.exports_raft_log_to(next) && stream.ratio(1, 2);
         if unprepared {
@@ -175,13 +190,14 @@ fn releases(plan: &Plan, stream: &mut Stream) -> Gesture {
         at = Nanos(at.0 + whole + Nanos::millis(stream.range(800..=3_000)).0);
         if some.is_some() {
             // All go on, or these come back where they may.
-            let to = if here.takes_over(next).is_ok() && stream.ratio(1, 2) { here } else { next };
+            let to = if !leaves && here.takes_over(next).is_ok() && stream.ratio(1, 2) { here } else { next };
             steps.push((at, Action::Upgrade { release: Release::new(to.name), every, stores: None }));
             at = Nanos(at.0 + whole + Nanos::millis(stream.range(800..=3_000)).0);
             here = to;
         } else {
             here = next;
         }
+        been.push(here);
     }
     steps
 }

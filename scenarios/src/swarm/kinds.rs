@@ -55,6 +55,11 @@ pub const KINDS: &[Kind] = &[
         let (drop, duplicate, reorder) = (share(40), share(30), share(30));
         one(Action::Lossy { from, to, drop, duplicate, reorder, lasting: Some(a_while(stream)) })
     }),
+    kind("reset-connections", |scene, stream| {
+        let (node, other) = (scene.process(stream), scene.process(stream));
+        let with = (stream.ratio(1, 2) && node != other).then(|| End::new(other.as_str()));
+        one(Action::ResetConnections { node, with })
+    }),
     kind("clock-drift", |scene, stream| {
         // Up to what leases are promised to be safe with.
         let drift_ppm = stream.range(0..=90_000) as i64 - 45_000;

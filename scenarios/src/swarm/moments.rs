@@ -63,6 +63,12 @@ impl Moments {
         Moments { last_ms, bursts, quiet, stability, hooked, colliding, stores: plan.cluster.stores, facts }
     }
 
+    /// The same, and whatever may collide does.
+    #[cfg(test)]
+    pub(super) fn always_colliding(self) -> Moments {
+        Moments { colliding: 8, ..self }
+    }
+
     /// The moment of one thing.
     pub(super) fn draw_one(&self, stream: &mut Stream) -> Moment {
         if stream.ratio(self.hooked, 8) {
@@ -91,17 +97,25 @@ impl Moments {
     }
 
     /// Moves some of what happens to just behind something else.
-    pub(super) fn collide(&self, happenings: &mut [Happening], stream: &mut Stream) {
+    ///
+    /// With what, is drawn as a number for each of the others, of which the least counts: so one more changes nothing but
+    /// for those that collide with it.
+    pub(super) fn collide(&self, happenings: &mut [Happening], seed: Seed) {
+        let by_name = |seed: Seed, (name, nth): (&'static str, u64)| seed.split(name).split(nth);
         for position in 0..happenings.len() {
-            let with = stream.below(happenings.len() as u64) as usize;
+            let own = by_name(seed, happenings[position].name);
+            let stream = &mut own.stream();
             let wait = Nanos::millis(match stream.below(3) {
                 0 => stream.range(0..=20),
                 1 => stream.range(10..=200),
                 _ => stream.range(100..=1_000),
             });
-            if !stream.ratio(self.colliding, 8) || with == position || happenings[position].stays {
+            if !stream.ratio(self.colliding, 8) || happenings[position].stays {
                 continue;
             }
+            let chance = |other: &usize| by_name(own.split("with"), happenings[*other].name).value();
+            let others = (0..happenings.len()).filter(|other| *other != position);
+            let Some(with) = others.min_by_key(chance) else { continue };
             happenings[position].when = match &happenings[with].when {
                 Moment::At(at) => Moment::At(Nanos(at.0 + wait.0)),
                 Moment::Fact(on, first) => Moment::Fact(on.clone(), Nanos(first.0 + wait.0)),

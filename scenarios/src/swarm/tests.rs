@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::*;
 use crate::{
-    plan::{Action, Knobs, knobs},
+    plan::{Action, Knobs, Nanos, knobs},
     registry,
 };
 
@@ -108,4 +108,78 @@ fn a_plan_that_loses_a_copy_for_good_changes_no_membership_and_has_stores_enough
         assert!(plan.knobs.get(knobs::PD_REPLICAS).clamp(3, 7) <= stays, "seed {}", plan.seed);
     }
     assert!(lossy > 20);
+}
+
+#[test]
+fn what_is_left_out_exists() {
+    let steps = crate::plan::action::KINDS.iter().map(|kind| kind.name.to_owned());
+    let faults = crate::plan::DiskFault::ALL.iter().map(|kind| format!("disk-fault {kind}"));
+    let known: BTreeSet<String> = steps.chain(faults).collect();
+    for (name, reason) in EXCLUDED {
+        assert!(known.contains(*name) && !reason.is_empty(), "`{name}`");
+    }
+    for (name, reason) in KNOBS_LEFT {
+        assert!(knobs::TABLE.iter().any(|row| row.name == *name) && !reason.is_empty(), "`{name}`");
+    }
+}
+
+#[test]
+fn where_a_store_leaves_each_release_reads_what_all_before_it_wrote() {
+    let row = |name: &str| node::release::Release::parse(name).expect("plans name releases of the table");
+    let mut walks = 0;
+    for plan in (0..600).map(generate) {
+        let leaves = |action: &Action| matches!(action, Action::RemoveStore { .. } | Action::BuryStore { .. });
+        if !plan.steps.iter().any(|step| leaves(&step.action)) {
+            continue;
+        }
+        let mut been = vec![row(plan.cluster.release.as_str())];
+        for step in &plan.steps {
+            let release = match &step.action {
+                Action::Upgrade { release, .. } | Action::Restart { release: Some(release), .. } => release,
+                _ => continue,
+            };
+            let to = row(release.as_str());
+            for from in &been {
+                let fits = to.takes_over(from).is_ok() && !from.exports_raft_log_to(to);
+                assert!(fits, "seed {}: {from} to {to}", plan.seed);
+            }
+            been.push(to);
+            walks += 1;
+        }
+    }
+    assert!(walks > 20, "{walks}");
+}
+
+#[test]
+fn one_more_thing_that_happens_moves_nothing_but_what_collides_with_it() {
+    let plan = generate(3);
+    let root = Seed::new(3).split("a test");
+    let moments = moments::Moments::draw(&plan, &[], root).always_colliding();
+    let times = |names: &[&'static str]| -> Vec<u64> {
+        let when = |at: usize| moments::Moment::At(Nanos::secs(10 * (at as u64 + 1)));
+        let mut all: Vec<Happening> = names
+            .iter()
+            .enumerate()
+            .map(|(at, name)| Happening {
+                name: (name, 1),
+                when: when(at),
+                is_shock: false,
+                is_course: false,
+                stays: at % 2 == 0,
+                gesture: Vec::new(),
+            })
+            .collect();
+        moments.collide(&mut all, root);
+        let at = |happening: &Happening| match happening.when {
+            moments::Moment::At(at) => at.0,
+            moments::Moment::Fact(..) => 0,
+        };
+        all.iter().map(at).collect()
+    };
+    let names = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m", "n", "o", "p"];
+    let (few, more) = (times(&names[..15]), times(&names));
+    let joined = Nanos::secs(160).0;
+    let moved = few.iter().zip(&more).filter(|(before, after)| before != after);
+    assert!(moved.clone().all(|(_, after)| *after >= joined), "{few:?} {more:?}");
+    assert!(moved.count() < 5, "{few:?} {more:?}");
 }
