@@ -58,7 +58,9 @@ pub fn gaps(totals: &Totals) -> Vec<Gap> {
         };
     let steps = &mut plan::action::KINDS.iter().map(|kind| kind.name).filter(|name| !SILENT.contains(name));
     look("step", steps, &|name| totals.steps_done.contains_key(name));
-    look("fault", &mut FAULTS.iter().copied(), &|name| totals.faults.contains_key(name));
+    // How a disk fails beyond what a node promises to survive.
+    let beyond = swarm::EXCLUDED.iter().map(|(name, _)| *name).filter(|name| name.starts_with("disk-fault "));
+    look("fault", &mut FAULTS.iter().copied().chain(beyond), &|name| totals.faults.contains_key(name));
     look("knob", &mut plan::knobs::TABLE.iter().map(|row| row.name), &|name| totals.knobs.contains_key(name));
     let vocabulary = registry::vocabulary();
     look("failpoint", &mut vocabulary.sites.into_iter(), &|name| totals.points_reached.contains_key(name));
@@ -86,6 +88,7 @@ mod tests {
         assert!(find(&nothing, "remove-files").is_some_and(|gap| gap.reason.is_some() && !gap.is_hole()));
         assert!(find(&nothing, "raft.log-cache").is_some_and(|gap| gap.what == "knob" && !gap.is_hole()));
         assert!(find(&nothing, "connection-reset").is_some_and(|gap| gap.what == "fault" && gap.is_hole()));
+        assert!(find(&nothing, "disk-fault rot").is_some_and(|gap| gap.what == "fault" && !gap.is_hole()));
         assert!(find(&nothing, "one-lease").is_some_and(|gap| gap.what == "check" && !gap.is_hole()));
         totals.steps_done.insert("bounce".to_owned(), 1);
         totals.operations_by_kind.insert("scan".to_owned(), scenarios::witness::Asked { asked: 3, succeeded: 0 });
