@@ -57,6 +57,11 @@ impl Points {
     /// Nothing is on.
     pub fn all_off(&self) {}
 
+    /// Always: nothing can be configured.
+    pub fn is_idle(&self, _: &'static Site) -> bool {
+        true
+    }
+
     /// Refused: [`SetError::Absent`].
     pub fn carry(&self, _: &'static Defect) -> Result<(), SetError> {
         Err(SetError::Absent)

@@ -146,6 +146,14 @@ impl Points {
         slot.effect(fired.action)
     }
 
+    /// Whether nothing is configured at a site: passing it would do nothing but count.
+    pub fn is_idle(&self, site: &'static Site) -> bool {
+        let Some(board) = &self.board else { return true };
+        let slot =
+            board.sites.find(site.key(), |slot| std::ptr::eq(slot.site, site) || slot.site.name() == site.name());
+        slot.is_none_or(|slot| !slot.armed.load(Ordering::Acquire))
+    }
+
     /// Whether `defect` is carried and `condition` holds; [`defect!`](crate::defect) calls it.
     pub fn carries(&self, defect: &'static Defect, condition: impl FnOnce() -> bool) -> bool {
         let Some(board) = &self.board else { return false };

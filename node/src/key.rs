@@ -4,7 +4,7 @@
 //! followed, for versions, by the timestamp's complement, so that the newest version comes first. Everything that
 //! belongs to a store rather than to its users begins with `\x01` and lives in the family `raft`.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 
 use crate::region::RegionId;
 
@@ -16,21 +16,27 @@ pub const DATA_START: &[u8] = b"z";
 /// The end of all data keys.
 pub const DATA_END: &[u8] = b"{";
 
-fn put_escaped(out: &mut BytesMut, user_key: &[u8]) {
-    out.put_u8(DATA);
+/// An escaped user key with room for exactly so many bytes behind it, so that nothing is copied again.
+fn escaped(user_key: &[u8], room: usize) -> Vec<u8> {
+    let zeroes = user_key.iter().filter(|&&byte| byte == 0).count();
+    let mut out = Vec::with_capacity(1 + user_key.len() + zeroes + room);
+    out.push(DATA);
+    if zeroes == 0 {
+        out.extend_from_slice(user_key);
+        return out;
+    }
     for &byte in user_key {
-        out.put_u8(byte);
+        out.push(byte);
         if byte == 0 {
-            out.put_u8(0xff);
+            out.push(0xff);
         }
     }
+    out
 }
 
 /// Where a region's data begins: the bound for the user key `start`, inclusive.
 pub fn range_start(start: &[u8]) -> Bytes {
-    let mut out = BytesMut::with_capacity(start.len() + 2);
-    put_escaped(&mut out, start);
-    out.freeze()
+    escaped(start, 0).into()
 }
 
 /// Where a region's data ends: the bound for the user key `end`, exclusive; empty means the end of all data.
@@ -40,50 +46,50 @@ pub fn range_end(end: &[u8]) -> Bytes {
 
 /// All versions of a user key begin with this.
 pub fn data_key(user_key: &[u8]) -> Bytes {
-    let mut out = BytesMut::with_capacity(user_key.len() + 4);
-    put_escaped(&mut out, user_key);
-    out.put_slice(&[0, 1]);
-    out.freeze()
+    let mut out = escaped(user_key, 2);
+    out.extend_from_slice(&[0, 1]);
+    out.into()
 }
 
 /// One version of a user key. Newer versions sort first.
 pub fn version_key(user_key: &[u8], timestamp: u64) -> Bytes {
-    let mut out = BytesMut::with_capacity(user_key.len() + 12);
-    put_escaped(&mut out, user_key);
-    out.put_slice(&[0, 1]);
-    out.put_u64(!timestamp);
-    out.freeze()
+    let mut out = escaped(user_key, 10);
+    out.extend_from_slice(&[0, 1]);
+    out.extend_from_slice(&(!timestamp).to_be_bytes());
+    out.into()
 }
 
 /// The bound behind the oldest version of a user key.
 pub fn versions_end(user_key: &[u8]) -> Bytes {
-    let mut out = BytesMut::with_capacity(user_key.len() + 4);
-    put_escaped(&mut out, user_key);
-    out.put_slice(&[0, 2]);
-    out.freeze()
+    let mut out = escaped(user_key, 2);
+    out.extend_from_slice(&[0, 2]);
+    out.into()
 }
 
 /// The user key and timestamp of a version key; `None` when it is not one.
 pub fn parse_version(key: &[u8]) -> Option<(Bytes, u64)> {
     let (body, stamp) = key.split_at_checked(key.len().checked_sub(8)?)?;
     let body = body.strip_prefix(&[DATA])?.strip_suffix(&[0, 1])?;
-    let mut user_key = BytesMut::with_capacity(body.len());
+    let user_key = if body.contains(&0) { unescaped(body)?.into() } else { Bytes::copy_from_slice(body) };
+    Some((user_key, !u64::from_be_bytes(stamp.try_into().ok()?)))
+}
+
+fn unescaped(body: &[u8]) -> Option<Vec<u8>> {
+    let mut user_key = Vec::with_capacity(body.len());
     let mut bytes = body.iter();
     while let Some(&byte) = bytes.next() {
         if byte == 0 && bytes.next() != Some(&0xff) {
             return None;
         }
-        user_key.put_u8(byte);
+        user_key.push(byte);
     }
-    Some((user_key.freeze(), !u64::from_be_bytes(stamp.try_into().ok()?)))
+    Some(user_key)
 }
 
 fn local(region: RegionId, suffix: u8) -> Bytes {
-    let mut out = BytesMut::with_capacity(11);
-    out.put_slice(&[LOCAL, 3]);
-    out.put_u64(region);
-    out.put_u8(suffix);
-    out.freeze()
+    let mut out = [LOCAL, 3, 0, 0, 0, 0, 0, 0, 0, 0, suffix];
+    out[2..10].copy_from_slice(&region.to_be_bytes());
+    Bytes::copy_from_slice(&out)
 }
 
 /// Where a region's state (range, peers, Normal, Applying, Tombstone) is kept.

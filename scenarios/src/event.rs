@@ -12,7 +12,11 @@ pub mod client;
 pub mod room;
 pub mod schema;
 
-use node::fact::Fact;
+use node::{
+    fact::Fact,
+    raftlog::fact as raftlog,
+    store::fact::{apply, raft},
+};
 use serde::{Deserialize, Serialize};
 
 pub use client::{Ask, ClientEvent, Edit, Outcome, Part, Seen};
@@ -50,20 +54,37 @@ pub enum Body {
     Client(ClientEvent),
 }
 
-/// Where an event is heard: the rooms of the node, the parts of the machine room, and the clients.
+/// Where an event is heard: the rooms of the node, the parts of the machine room, and the clients. What is stated with
+/// each entry has a hall of its own, since few checks want it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Hall {
     /// Facts of the storage engine.
     Engine,
-    /// Facts of the raft log.
+    /// Facts of the raft log, but for those with halls of their own.
     RaftLog,
-    /// Facts of consensus.
+    /// Entries were appended to a raft log.
+    Appended,
+    /// A hard state was written.
+    HardState,
+    /// A raft log was synced.
+    LogSynced,
+    /// Facts of consensus, but for those with halls of their own.
     Raft,
+    /// A peer handled messages.
+    Handled,
+    /// A peer's commit index rose.
+    Committed,
+    /// A peer acknowledged entries.
+    Acknowledged,
     /// Facts of ranges, epochs and maps.
     Region,
-    /// Facts of committed entries.
+    /// Facts of committed entries, but for those with halls of their own.
     Apply,
+    /// An entry was applied.
+    Applied,
+    /// What was applied is in the engine.
+    Persisted,
     /// Facts of snapshots.
     Snapshot,
     /// Facts of unsafe recovery.
@@ -98,10 +119,24 @@ impl Event {
         match &self.body {
             Body::Node(fact) => match fact {
                 Fact::Engine(_) => Hall::Engine,
-                Fact::RaftLog(_) => Hall::RaftLog,
-                Fact::Raft(_) => Hall::Raft,
+                Fact::RaftLog(fact) => match fact {
+                    raftlog::Fact::Appended { .. } => Hall::Appended,
+                    raftlog::Fact::HardStateWritten { .. } => Hall::HardState,
+                    raftlog::Fact::Synced { .. } => Hall::LogSynced,
+                    _ => Hall::RaftLog,
+                },
+                Fact::Raft(fact) => match fact {
+                    raft::Fact::MessagesHandled { .. } => Hall::Handled,
+                    raft::Fact::Committed { .. } => Hall::Committed,
+                    raft::Fact::Acknowledged { .. } => Hall::Acknowledged,
+                    _ => Hall::Raft,
+                },
                 Fact::Region(_) => Hall::Region,
-                Fact::Apply(_) => Hall::Apply,
+                Fact::Apply(fact) => match fact {
+                    apply::Fact::Applied { .. } => Hall::Applied,
+                    apply::Fact::Persisted { .. } => Hall::Persisted,
+                    _ => Hall::Apply,
+                },
                 Fact::Snapshot(_) => Hall::Snapshot,
                 Fact::Recovery(_) => Hall::Recovery,
                 Fact::Store(_) => Hall::Store,

@@ -305,6 +305,10 @@ impl Observer for Witness {
             inner.step = step.number;
             inner.time_ns = step.true_ns;
         }
+        // A fact comes by itself.
+        if matches!(step.event, crate::room::event::Event::Fact(_)) {
+            return;
+        }
         if let Some(fault) = translate::fault(step) {
             self.fault(fault);
         }

@@ -247,6 +247,17 @@ struct Apply {
     sync: bool,
 }
 
+/// The command of an entry; none of an empty one and of a membership change.
+fn command_of(region: RegionId, entry: &Entry) -> Option<Command> {
+    if entry.data.is_empty() || entry.get_entry_type() != EntryType::EntryNormal {
+        return None;
+    }
+    match prost::Message::decode(entry.data.clone()) {
+        Ok(command) => Some(command),
+        Err(error) => panic!("region {region}: the command at {} does not parse: {error}", entry.index),
+    }
+}
+
 /// Applies until the queue closes.
 pub async fn run(shared: Shared, mut tasks: mpsc::UnboundedReceiver<Task>) {
     let mut apply = Apply {
@@ -269,7 +280,7 @@ pub async fn run(shared: Shared, mut tasks: mpsc::UnboundedReceiver<Task>) {
         for task in queue.drain(..) {
             let mut done = apply.handle(task).await;
             if done.is_ok() && !apply.waiting.is_empty() {
-                done = apply.resume().await;
+                done = Box::pin(apply.resume()).await;
             }
             if let Err(error) = done {
                 if matches!(error, crate::engine::Error::Stopped) {
@@ -313,13 +324,15 @@ impl Apply {
                 if let Some(waiting) = self.waiting.get_mut(&region) {
                     waiting.extend(entries, proposals);
                 } else if !delegate.removed {
-                    self.prepare(region).await?;
+                    if self.shared.cache.is_some() {
+                        Box::pin(self.prepare(region)).await?;
+                    }
                     self.entries(region, entries, proposals).await?;
                 }
             }
             Task::Close { region, peer } => {
                 if self.delegates.get(&region).is_some_and(|delegate| delegate.peer.id == peer) {
-                    self.flush().await?;
+                    Box::pin(self.flush()).await?;
                     self.waiting.remove(&region);
                     if let Some(delegate) = self.delegates.remove(&region) {
                         self.shared.safe_points.remove(&delegate.region);
@@ -335,7 +348,7 @@ impl Apply {
                 // The defect takes the snapshot before what is applied so far is in the engine.
                 let early = defect!(self.shared.env.points, defects::TIKV_4716, !self.batch.is_empty());
                 if !early {
-                    self.flush().await?;
+                    Box::pin(self.flush()).await?;
                 }
                 point!(self.shared.env.points, site::BEFORE_SNAPSHOT_HANDOVER).await;
                 if let Some(delegate) = self.delegates.get(&region).filter(|delegate| delegate.peer.id == peer) {
@@ -346,7 +359,7 @@ impl Apply {
             }
             Task::Prepare { region, peer } => {
                 if self.delegates.get(&region).is_some_and(|delegate| delegate.peer.id == peer && !delegate.removed) {
-                    self.prepare(region).await?;
+                    Box::pin(self.prepare(region)).await?;
                 }
             }
             Task::Hash { region, peer, why } => {
@@ -382,7 +395,13 @@ impl Apply {
                     proposal.answer.send(not_leader(None));
                 }
             }
-            let said = match self.entry(region, &entry).await? {
+            let command = command_of(region, &entry);
+            let outcome = match self.plain(region, command.as_ref()) {
+                Some(said) => Outcome::Said(said),
+                // What is rare is boxed, so that what is not stays small and is not copied about.
+                None => Box::pin(self.entry(region, &entry, command)).await?,
+            };
+            let said = match outcome {
                 Outcome::Said(said) => said,
                 Outcome::Waits(source, commit) => {
                     entries.push_front(entry);
@@ -413,15 +432,28 @@ impl Apply {
                 command: entry.data.clone(),
             });
             if self.batch.bytes() > BATCH_BYTES {
-                self.flush().await?;
+                Box::pin(self.flush()).await?;
                 self.touched.insert(region);
             }
         }
         Ok(())
     }
 
+    /// Applies a write of the region's present epoch for which nothing has to be read: nearly all entries are such.
+    fn plain(&mut self, region: RegionId, command: Option<&Command>) -> Option<Said> {
+        let Command { epoch, body: Some(Body::Write(write)), .. } = command? else { return None };
+        let delegate = &self.delegates[&region];
+        let fits = delegate.region.epoch.version == epoch.version && delegate.merges.prepared.is_none();
+        if fits { self.write_at_once(region, write) } else { None }
+    }
+
     /// Applies one entry; what to tell whoever proposed it.
-    async fn entry(&mut self, region: RegionId, entry: &Entry) -> Result<Outcome, crate::engine::Error> {
+    async fn entry(
+        &mut self,
+        region: RegionId,
+        entry: &Entry,
+        command: Option<Command>,
+    ) -> Result<Outcome, crate::engine::Error> {
         if entry.get_entry_type() != EntryType::EntryNormal {
             let mut change = ConfChangeV2::default();
             if change.merge_from_bytes(&entry.data).is_err() {
@@ -430,14 +462,10 @@ impl Apply {
             point!(self.shared.env.points, site::BEFORE_CONF_CHANGE_APPLY).await;
             return Ok(Outcome::Said(self.conf_change(region, entry.index, change)));
         }
-        if entry.data.is_empty() {
+        let Some(command) = command else {
             // A leader's first entry, or a membership change that raft refused.
             let detail = "another membership change is under way";
             return Ok(Outcome::Said(refusal(Reason::AdminUnderWay, detail)));
-        }
-        let command: Command = match prost::Message::decode(entry.data.clone()) {
-            Ok(command) => command,
-            Err(error) => panic!("region {region}: the command at {} does not parse: {error}", entry.index),
         };
         let delegate = &self.delegates[&region];
         let (known, asked) = (delegate.region.epoch, command.epoch);
@@ -517,7 +545,7 @@ impl Apply {
         }
         // The raft loop first: a client that hears of a split asks for its regions.
         if !applied.is_empty() {
-            self.shared.mailbox.send(Mail::Applied(applied));
+            self.shared.mailbox.applied(&mut applied);
         }
         for (answer, said) in self.answers.drain(..) {
             answer.send(said);
@@ -543,15 +571,8 @@ impl Apply {
                 *known.lock() = Some((index, digest.0));
                 let events = vec![Event::Hashed { index, digest }];
                 let state = ApplyState::default();
-                mailbox.send(Mail::Applied(vec![Applied {
-                    region,
-                    peer,
-                    state,
-                    bytes: 0,
-                    keys: 0,
-                    events,
-                    closed: false,
-                }]));
+                let applied = Applied { region, peer, state, bytes: 0, keys: 0, events, closed: false };
+                mailbox.send(Mail::Applied(Box::new(applied)));
             }
         });
     }

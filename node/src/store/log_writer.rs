@@ -10,7 +10,7 @@ use failpoints::point;
 use tokio::sync::mpsc;
 
 use super::{
-    mail::{Mail, Mailbox, Written},
+    mail::{Mailbox, Written},
     raft_client::{Outgoing, RaftClient},
     site,
 };
@@ -79,7 +79,7 @@ pub async fn run(
         let mut tasks = queue.drain(..);
         let mut all = tasks.next().unwrap_or_default();
         tasks.for_each(|task| all.take_in(task));
-        let LogTask { engine: states, engine_late: late, log: batch, sync, written, mut messages, done } = all;
+        let LogTask { engine: states, engine_late: late, log: batch, sync, mut written, mut messages, done } = all;
         point!(env.points, site::BEFORE_LOG_APPEND).await;
         if !states.is_empty() {
             if let Err(error) = engine.write(states, true).await {
@@ -115,7 +115,7 @@ pub async fn run(
             let _ = waiting.send(());
         }
         if !written.is_empty() {
-            mailbox.send(Mail::Written(written));
+            mailbox.written(&mut written);
         }
     }
 }

@@ -1,5 +1,11 @@
 //! What reaches the raft loop: its one queue, and the kinds of mail in it.
+//!
+//! What the log writer and apply have done lies on a pile beside the queue, in order, and each turn takes the pile first.
+//! It calls for a turn of its own only where somebody waits for it; otherwise the next mail or tick will do.
 
+use std::{collections::BTreeSet, sync::Arc};
+
+use parking_lot::Mutex;
 use raft::eraftpb::{ConfChangeV2, Entry, Snapshot};
 use tokio::sync::mpsc;
 
@@ -20,10 +26,10 @@ pub enum Mail {
     Arrived(Box<PeerMessage>, Box<Region>),
     /// From a client.
     Ask(Box<kv::Request>, Answer),
-    /// The log writer made these durable.
-    Written(Vec<Written>),
-    /// Apply wrote these.
-    Applied(Vec<Applied>),
+    /// Something on the pile does not wait.
+    News,
+    /// Apply wrote this.
+    Applied(Box<Applied>),
     /// Entries that were not in memory.
     Fetched {
         /// The region.
@@ -160,6 +166,8 @@ pub struct Written {
     pub peer: PeerId,
     /// The ready's number.
     pub number: u64,
+    /// Whether the peer waits for it.
+    pub urgent: bool,
 }
 
 /// What apply did for one region.
@@ -244,19 +252,121 @@ pub enum Event {
     },
 }
 
+impl Applied {
+    /// Whether it says no more than how far apply is.
+    pub fn is_plain(&self) -> bool {
+        self.events.is_empty() && !self.closed
+    }
+}
+
+/// What was done for the loop, and for whom it does not wait.
+#[derive(Debug, Default)]
+struct Pile {
+    written: Vec<Written>,
+    applied: Vec<Applied>,
+    /// Regions whose peer waits for what comes.
+    urgent: BTreeSet<RegionId>,
+    /// A turn comes before long, since the loop has a tick.
+    ticking: bool,
+    /// The loop was called already.
+    called: bool,
+}
+
 /// The way into the raft loop. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Mailbox(mpsc::UnboundedSender<Mail>);
+pub struct Mailbox {
+    queue: mpsc::UnboundedSender<Mail>,
+    pile: Arc<Mutex<Pile>>,
+}
 
 impl Mailbox {
     /// A mailbox and its end.
     pub fn new() -> (Mailbox, mpsc::UnboundedReceiver<Mail>) {
-        let (sender, receiver) = mpsc::unbounded_channel();
-        (Mailbox(sender), receiver)
+        let (queue, receiver) = mpsc::unbounded_channel();
+        (Mailbox { queue, pile: Arc::default() }, receiver)
     }
 
     /// Sends; what arrives after the loop ended is dropped, and answers in it say so.
     pub fn send(&self, mail: Mail) {
-        let _ = self.0.send(mail);
+        let _ = self.queue.send(mail);
+    }
+
+    /// The log writer made these durable.
+    pub fn written(&self, all: &mut Vec<Written>) {
+        let mut pile = self.pile.lock();
+        let urgent = all.iter().any(|written| written.urgent || pile.urgent.contains(&written.region));
+        pile.written.append(all);
+        self.call(&mut pile, urgent);
+    }
+
+    /// Apply wrote these.
+    pub fn applied(&self, all: &mut Vec<Applied>) {
+        let mut pile = self.pile.lock();
+        let urgent = all.iter().any(|applied| !applied.is_plain() || pile.urgent.contains(&applied.region));
+        pile.applied.append(all);
+        self.call(&mut pile, urgent);
+    }
+
+    fn call(&self, pile: &mut Pile, urgent: bool) {
+        if (urgent || !pile.ticking) && !std::mem::replace(&mut pile.called, true) {
+            self.send(Mail::News);
+        }
+    }
+
+    /// Whether a region's peer waits for what the log writer and apply do.
+    pub fn set_urgent(&self, region: RegionId, urgent: bool) {
+        let pile = &mut self.pile.lock().urgent;
+        if urgent {
+            pile.insert(region)
+        } else {
+            pile.remove(&region)
+        };
+    }
+
+    /// Whether the loop has a tick. Without one it is called for whatever lies on the pile, and comes.
+    pub fn set_ticking(&self, ticking: bool) {
+        let mut pile = self.pile.lock();
+        pile.ticking = ticking;
+        if !(pile.written.is_empty() && pile.applied.is_empty()) {
+            self.call(&mut pile, false);
+        }
+    }
+
+    /// Takes the pile into these, which are empty.
+    pub fn take(&self, written: &mut Vec<Written>, applied: &mut Vec<Applied>) {
+        let mut pile = self.pile.lock();
+        std::mem::swap(&mut pile.written, written);
+        std::mem::swap(&mut pile.applied, applied);
+        pile.called = false;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(region: RegionId, urgent: bool) -> Vec<Written> {
+        vec![Written { region, peer: 1, number: 1, urgent }]
+    }
+
+    #[test]
+    fn the_loop_is_called_once_and_only_where_somebody_waits() {
+        let (mailbox, mut queue) = Mailbox::new();
+        let mut called = || std::iter::from_fn(|| queue.try_recv().ok()).count();
+        mailbox.set_ticking(true);
+        mailbox.written(&mut written(1, false));
+        assert_eq!(called(), 0);
+        mailbox.set_urgent(2, true);
+        mailbox.written(&mut written(2, false));
+        mailbox.written(&mut written(1, true));
+        assert_eq!(called(), 1);
+        let (mut all, mut applied) = (Vec::new(), Vec::new());
+        mailbox.take(&mut all, &mut applied);
+        assert_eq!(all.iter().map(|written| written.region).collect::<Vec<_>>(), [1, 2, 1]);
+        mailbox.set_urgent(2, false);
+        mailbox.written(&mut written(2, false));
+        assert_eq!(called(), 0);
+        mailbox.set_ticking(false);
+        assert_eq!(called(), 1, "nothing else would come");
     }
 }

@@ -62,6 +62,8 @@ pub struct Peer {
     pub inbox: VecDeque<Mail>,
     /// Whether the peer stands in the loop's queue for this turn.
     pub queued: bool,
+    /// Whether the mailbox calls the loop for what is done for this peer.
+    pub urgent: bool,
     /// The peer takes no further mail and waits for apply to let it go.
     pub closing: Option<&'static str>,
     /// Whether apply has let the closing peer go.
@@ -106,6 +108,8 @@ pub struct Peer {
     handed: u64,
     /// Readies that the log writer has, with their last entry and whether this peer led.
     writing: VecDeque<(u64, u64)>,
+    /// The last ready that nobody waited for when it was handed to the log writer.
+    unhurried: u64,
     gathered: Vec<(raft::eraftpb::Entry, Answer)>,
     proposals: VecDeque<Proposal>,
     catching_up: Option<merge::CatchUp>,
@@ -166,6 +170,7 @@ impl Peer {
             instance: turn.next_instance(),
             inbox: VecDeque::new(),
             queued: false,
+            urgent: false,
             closing: None,
             let_go: false,
             applying: None,
@@ -190,6 +195,7 @@ impl Peer {
             commit_unwritten: false,
             handed: state.applied_index,
             writing: VecDeque::new(),
+            unhurried: 0,
             gathered: Vec::new(),
             proposals: VecDeque::new(),
             admin: None,
@@ -321,6 +327,25 @@ impl Peer {
             self.raw.advance_apply_to(state.applied_index);
             self.raw.mut_store().evict(state.applied_index, false);
         }
+    }
+
+    /// Whether somebody waits for what the log writer or apply is doing. A follower that waits for nothing but the next
+    /// append hears of both when that comes.
+    pub fn awaits_news(&self) -> bool {
+        let unwritten = self.writing.front().is_some_and(|&(number, _)| {
+            self.committed > self.handed || (number <= self.unhurried && self.raw.raft.state != StateRole::Follower)
+        });
+        unwritten
+            || !self.reads.is_idle()
+            || self.applying.is_some()
+            || self.has_snapshot_waiting()
+            || !self.takes.is_empty()
+            || self.merging.is_some()
+            || self.catching_up.is_some()
+            || self.taken.is_some()
+            || self.closing.is_some()
+            || self.is_leaving()
+            || self.recovery.is_under_way()
     }
 
     /// The admin command at `index` is applied.

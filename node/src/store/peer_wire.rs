@@ -14,7 +14,7 @@ use crate::{
     env::{Connection, Env},
     release::WIRE_BATCHED,
     rpc,
-    wire::peer::{Greeting, PeerMessage, framed},
+    wire::peer::{Greeting, PeerMessage, Reader, framed},
 };
 
 /// Takes in what comes over a connection from a peer store, until it ends.
@@ -27,11 +27,12 @@ pub(super) async fn session(
 ) {
     // A connection that breaks at once is seen by the next frame.
     let _ = connection.sender.send(rpc::one_way(rpc::RAFT, Greeting { wire: u32::from(own) }.encode_to_vec().into()));
+    let mut reader = Reader::default();
     let mut next = Some(first);
     while let Some(body) = next {
         // What does not parse is lost.
         if own >= WIRE_BATCHED || framed(body.clone()).nth(1).is_none() {
-            framed(body).for_each(&deliver);
+            reader.framed(body).for_each(&deliver);
         } else {
             env.state(Fact::FrameNotUnderstood { messages: framed(body).count() as u64 });
         }

@@ -33,7 +33,7 @@ use super::{
     apply::{self, Registry},
     fact::raft,
     log_writer::LogTask,
-    mail::{Mail, Round, Written},
+    mail::{Applied, Mail, Round, Written},
     peer::Peer,
     raft_client::RaftClient,
     region_worker::RegionWorker,
@@ -122,6 +122,10 @@ pub struct RaftLoop {
     /// Peers that a split replaced although they had mail: the defect tikv-17469 lets them go on.
     ghosts: Vec<Peer>,
     tick: Option<BoxFuture<'static, ()>>,
+    /// Whether the mailbox takes this loop for one that ticks.
+    ticking: bool,
+    /// What the log writer and apply have done, while a turn handles it.
+    news: (Vec<Written>, Vec<Applied>),
     stopping: bool,
     safe_point: u64,
     /// The newest step of an unsafe recovery.
@@ -151,6 +155,8 @@ impl RaftLoop {
             busy: VecDeque::new(),
             ghosts: Vec::new(),
             tick: None,
+            ticking: false,
+            news: (Vec::new(), Vec::new()),
             stopping: false,
             safe_point: 0,
             step: Step::default(),
@@ -171,6 +177,10 @@ impl RaftLoop {
             if self.tick.is_none() && self.peers.values().any(|peer| !peer.is_asleep()) {
                 self.tick = Some(self.turn.env.sleep(self.turn.options.raft_base_tick));
             }
+            if self.tick.is_some() != self.ticking {
+                self.ticking = self.tick.is_some();
+                self.turn.mailbox.set_ticking(self.ticking);
+            }
             let mut ticked = false;
             match &mut self.tick {
                 None => {
@@ -187,8 +197,18 @@ impl RaftLoop {
                     }
                 }
             }
+            // A tick leaves no mail behind that is there already.
+            while ticked
+                && queue.len() < limit
+                && let Ok(there) = mail.try_recv()
+            {
+                queue.push(there);
+            }
+            // What comes while this turn is held up belongs to the next one, with the mail that comes then.
+            self.turn.mailbox.take(&mut self.news.0, &mut self.news.1);
             point!(self.turn.env.points, site::BEFORE_TURN).await;
             self.turn.begin();
+            self.read_news();
             if ticked {
                 self.tick = None;
                 self.tick_all();
@@ -216,16 +236,6 @@ impl RaftLoop {
 
     /// Puts mail into a peer's mailbox, or handles it where it is for the store.
     fn sort(&mut self, mail: Mail) {
-        let mail = match mail {
-            Mail::Written(all) => return self.on_written(all),
-            Mail::Applied(all) => {
-                for applied in all {
-                    self.put(applied.region, Mail::Applied(vec![applied]));
-                }
-                return;
-            }
-            other => other,
-        };
         let to = match &mail {
             Mail::Peer(message) | Mail::Arrived(message, _) => {
                 if !self.peers.contains_key(&message.region) && !self.make_for(message) {
@@ -250,7 +260,8 @@ impl RaftLoop {
                 Some(region) => return self.evict(region, "manual"),
                 None => return,
             },
-            Mail::Written(_) | Mail::Applied(_) => return,
+            Mail::Applied(applied) => applied.region,
+            Mail::News => return,
             Mail::Unreachable(store) => {
                 for (&id, peer) in &mut self.peers {
                     if peer.closing.is_none() {
@@ -271,8 +282,10 @@ impl RaftLoop {
         self.put(to, mail);
     }
 
-    fn on_written(&mut self, all: Vec<Written>) {
-        for written in all {
+    /// Handles what the log writer and apply have done.
+    fn read_news(&mut self) {
+        let (mut written, mut applied) = std::mem::take(&mut self.news);
+        for written in written.drain(..) {
             if let Some(peer) = self.peers.get_mut(&written.region)
                 && peer.me.id == written.peer
             {
@@ -280,6 +293,19 @@ impl RaftLoop {
                 enqueue(&mut self.busy, written.region, peer);
             }
         }
+        for applied in applied.drain(..) {
+            match self.peers.get_mut(&applied.region) {
+                Some(peer) if applied.is_plain() && peer.closing.is_none() && peer.me.id == applied.peer => {
+                    peer.on_applied(applied.state, applied.bytes, applied.keys);
+                    // Otherwise nothing comes of it but that it is known.
+                    if peer.urgent {
+                        enqueue(&mut self.busy, applied.region, peer);
+                    }
+                }
+                _ => self.put(applied.region, Mail::Applied(Box::new(applied))),
+            }
+        }
+        self.news = (written, applied);
     }
 
     fn put(&mut self, region: RegionId, mail: Mail) {
@@ -306,25 +332,32 @@ impl RaftLoop {
         while let Some(id) = self.busy.pop_front() {
             let Some(peer) = self.peers.get_mut(&id) else { continue };
             peer.queued = false;
-            let mut inbox = std::mem::take(&mut peer.inbox);
-            let count = inbox.iter().filter(|mail| matches!(mail, Mail::Peer(_))).count() as u64;
-            if count > 0 && peer.closing.is_none() {
-                let (region, instance, peer) = (id, peer.instance, peer.me.id);
-                self.turn.env.state(raft::Fact::MessagesHandled { region, peer, count, instance });
-            }
-            while let Some(mail) = inbox.pop_front() {
-                self.handle(id, mail);
-            }
-            if let Some(peer) = self.peers.get_mut(&id)
-                && peer.inbox.is_empty()
-            {
-                // The buffer is worth keeping.
-                peer.inbox = inbox;
+            if !peer.inbox.is_empty() {
+                self.handle_inbox(id);
             }
             self.drive(id);
         }
         for mut ghost in std::mem::take(&mut self.ghosts) {
             self.haunt(&mut ghost);
+        }
+    }
+
+    fn handle_inbox(&mut self, id: RegionId) {
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        let mut inbox = std::mem::take(&mut peer.inbox);
+        let count = inbox.iter().filter(|mail| matches!(mail, Mail::Peer(_))).count() as u64;
+        if count > 0 && peer.closing.is_none() {
+            let (region, instance, peer) = (id, peer.instance, peer.me.id);
+            self.turn.env.state(raft::Fact::MessagesHandled { region, peer, count, instance });
+        }
+        while let Some(mail) = inbox.pop_front() {
+            self.handle(id, mail);
+        }
+        if let Some(peer) = self.peers.get_mut(&id)
+            && peer.inbox.is_empty()
+        {
+            // The buffer is worth keeping.
+            peer.inbox = inbox;
         }
     }
 
@@ -345,6 +378,11 @@ impl RaftLoop {
     fn drive(&mut self, id: RegionId) {
         if let Some(peer) = self.peers.get_mut(&id) {
             peer.drive(&mut self.turn);
+            let urgent = peer.awaits_news() || self.step.is_active();
+            if urgent != peer.urgent {
+                peer.urgent = urgent;
+                self.turn.mailbox.set_urgent(id, urgent);
+            }
         }
         self.grant_wishes();
     }
@@ -354,9 +392,7 @@ impl RaftLoop {
         let turn = &mut self.turn;
         if peer.closing.is_some() {
             match &mail {
-                Mail::Applied(all) => {
-                    peer.let_go |= all.iter().any(|applied| applied.closed && applied.peer == peer.me.id);
-                }
+                Mail::Applied(applied) => peer.let_go |= applied.closed && applied.peer == peer.me.id,
                 Mail::SnapshotApplied { peer: named, .. } if *named == peer.me.id => peer.applying = None,
                 _ => return self.undeliverable(mail),
             }
@@ -374,11 +410,7 @@ impl RaftLoop {
             Mail::Peer(message) => self.on_peer_message(id, *message),
             Mail::Arrived(message, region) => self.on_arrived(id, *message, *region),
             Mail::Ask(request, answer) => peer.on_request(turn, *request, answer),
-            Mail::Applied(all) => {
-                for applied in all {
-                    self.on_applied(id, applied);
-                }
-            }
+            Mail::Applied(applied) => self.on_applied(id, *applied),
             Mail::Fetched { peer: named, entries, context, .. } if mine(named) => peer.on_fetched(entries, context),
             Mail::Generated { peer: named, snapshot, .. } if mine(named) => peer.on_generated(snapshot),
             Mail::Sent { peer: named, to, arrived, .. } if mine(named) => peer.on_sent(to, arrived),

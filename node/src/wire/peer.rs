@@ -7,6 +7,8 @@
 //! messages that are encoded already, and taken apart one by one ([`put_framed`], [`framed`]): most of what a store
 //! does is to send and to receive these.
 
+use std::collections::BTreeMap;
+
 use bytes::{Buf as _, BufMut as _, Bytes};
 use prost::{
     Message as _,
@@ -37,17 +39,75 @@ pub fn put_framed(message: &[u8], out: &mut Vec<u8>) {
 }
 
 /// The messages of a frame, up to the first that does not parse.
-pub fn framed(mut frame: Bytes) -> impl Iterator<Item = Box<PeerMessage>> {
+pub fn framed(frame: Bytes) -> impl Iterator<Item = Box<PeerMessage>> {
+    parts(frame).map_while(|message| PeerMessage::decode(message).ok().map(Box::new))
+}
+
+/// The messages of a frame, encoded.
+fn parts(mut frame: Bytes) -> impl Iterator<Item = Bytes> {
     std::iter::from_fn(move || {
+        // The end of a frame is no error, and errors are boxed.
+        if frame.is_empty() {
+            return None;
+        }
         let (field, wire_type) = encoding::decode_key(&mut frame).ok()?;
         let len = usize::try_from(encoding::decode_varint(&mut frame).ok()?).ok()?;
         if (field, wire_type) != (MESSAGES, WireType::LengthDelimited) || len > frame.remaining() {
             return None;
         }
-        let mut message = Box::<PeerMessage>::default();
-        message.merge(frame.split_to(len)).ok()?;
-        Some(message)
+        Some(frame.split_to(len))
     })
+}
+
+/// Reads messages, and remembers of each region how its last one began: the next one most often begins with the same
+/// bytes, which are not read again then.
+#[derive(Debug, Default)]
+pub struct Reader(BTreeMap<RegionId, (Bytes, PeerMessage)>);
+
+impl Reader {
+    /// As [`framed`].
+    pub fn framed(&mut self, frame: Bytes) -> impl Iterator<Item = Box<PeerMessage>> {
+        parts(frame).map_while(|message| self.message(message))
+    }
+
+    fn message(&mut self, bytes: Bytes) -> Option<Box<PeerMessage>> {
+        // A message begins with its region.
+        let mut rest = &bytes[..];
+        let region = match encoding::decode_key(&mut rest) {
+            Ok((1, WireType::Varint)) => encoding::decode_varint(&mut rest).ok()?,
+            _ => 0,
+        };
+        if let Some((head, known)) = self.0.get(&region)
+            && let Some(words) = words_behind(head, &bytes)
+        {
+            let mut message = Box::new(known.clone());
+            message.say = Some(Say::Raft(words));
+            return Some(message);
+        }
+        let message = Box::new(PeerMessage::decode(bytes.clone()).ok()?);
+        if let Some(Say::Raft(words)) = &message.say {
+            let tail = encoding::key_len(RAFT) + encoding::encoded_len_varint(words.len() as u64) + words.len();
+            let head = Bytes::copy_from_slice(&bytes[..bytes.len().saturating_sub(tail)]);
+            // Only where raft's words are what comes last.
+            if words_behind(&head, &bytes).as_ref() == Some(words)
+                && let Ok(known) = PeerMessage::decode(head.clone())
+                && known.region == region
+            {
+                self.0.insert(region, (head, known));
+            }
+        }
+        Some(message)
+    }
+}
+
+/// What raft says in a message that is this head and that, and nothing else.
+fn words_behind(head: &[u8], message: &Bytes) -> Option<Bytes> {
+    let mut rest = message.strip_prefix(head)?;
+    if encoding::decode_key(&mut rest).ok()? != (RAFT, WireType::LengthDelimited) {
+        return None;
+    }
+    let len = encoding::decode_varint(&mut rest).ok()?;
+    (len == rest.len() as u64).then(|| message.slice(message.len() - rest.len()..))
 }
 
 /// All of a message but what it says, encoded: the same for everything that a peer says to another one while its region
@@ -62,13 +122,15 @@ impl Letterhead {
         Letterhead(message.encode_to_vec())
     }
 
-    /// A message that says what raft says, which has so many bytes and is written at once.
-    pub fn raft(&self, len: usize, write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    /// A message that says what raft says, which has so many bytes and is written into them at once.
+    pub fn raft(&self, len: usize, write: impl FnOnce(&mut [u8])) -> Vec<u8> {
         let head = encoding::key_len(RAFT) + encoding::encoded_len_varint(len as u64);
         let mut out = Vec::with_capacity(self.0.len() + head + len);
         out.put_slice(&self.0);
         put_bytes_head(RAFT, len, &mut out);
-        write(&mut out);
+        let says = out.len();
+        out.resize(says + len, 0);
+        write(&mut out[says..]);
         out
     }
 }
@@ -188,8 +250,31 @@ mod tests {
     #[test]
     fn a_letter_is_the_message_that_it_stands_for() {
         let words = vec![9; 300];
-        let letter = Letterhead::of(&message(None)).raft(words.len(), |out| out.put_slice(&words));
+        let letter = Letterhead::of(&message(None)).raft(words.len(), |out| out.copy_from_slice(&words));
         assert_eq!(letter, message(Some(Say::Raft(words.into()))).encode_to_vec());
+    }
+
+    #[test]
+    fn a_reader_reads_what_is_there_however_the_last_message_began() {
+        let raft = |epoch: u64, words: &'static str| PeerMessage {
+            epoch: Epoch { conf_ver: 3, version: epoch },
+            ..message(Some(Say::Raft(words.into())))
+        };
+        let asks = message(Some(Say::Ask(Nothing {})));
+        let all = [raft(200, "one"), asks, raft(200, "two"), raft(201, ""), raft(200, "three"), raft(200, "four")];
+        let mut reader = Reader::default();
+        for message in &all {
+            let mut frame = Vec::new();
+            put_framed(&message.encode_to_vec(), &mut frame);
+            let read: Vec<_> = reader.framed(frame.into()).map(|message| *message).collect();
+            assert_eq!(read, [message.clone()]);
+        }
+        // What raft says stands in the middle here, and its last one counts.
+        let odd = [raft(200, "five").encode_to_vec(), raft(202, "six").encode_to_vec()].concat();
+        let mut frame = Vec::new();
+        put_framed(&odd, &mut frame);
+        let read: Vec<_> = reader.framed(frame.clone().into()).collect();
+        assert_eq!(read, framed(frame.into()).collect::<Vec<_>>());
     }
 
     #[test]

@@ -147,15 +147,15 @@ fn replaced_with_mail(draft: &mut Draft, stream: &mut Stream) {
     let (slow_ms, turn_ms) = (stream.range(150..=400), stream.range(40..=90));
     draft.at(Nanos::millis(600), point(&victim, "before-split-apply", format!("sleep({slow_ms}ms)")));
     draft.at(Nanos::millis(600), point(&victim, "before-raft-turn", format!("sleep({turn_ms}ms)")));
+    const PARTS: u64 = 4;
     let keys = draft.plan.workload.keys;
     let mut at = 800;
-    for part in 1..=3 {
-        let base = keys * (part - 1) / 3;
-        let cuts = (1..=4).map(|cut| key_in(base + (keys / 3) * cut / 5 + 1)).collect::<Vec<_>>();
-        let mut cuts: Vec<Key> = cuts;
+    for part in 0..PARTS {
+        let base = keys * part / PARTS;
+        let mut cuts: Vec<Key> = (1..=4).map(|cut| key_in(base + (keys / PARTS) * cut / 5 + 1)).collect();
         cuts.dedup();
         draft.at(Nanos::millis(at), Action::BatchSplit { keys: Keys(cuts) });
-        at += stream.range(1_200..=1_800);
+        at += stream.range(1_000..=1_500);
     }
 }
 

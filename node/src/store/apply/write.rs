@@ -8,8 +8,9 @@ use crate::{
     engine::{Error, Family, record::Record},
     key,
     region::RegionId,
+    store::state::ApplyState,
     wire::{
-        command::Write,
+        command::{Mutation, Write},
         kv::{Answer as Said, Outcome, Written},
     },
 };
@@ -46,18 +47,20 @@ fn judge(newest: Newest, timestamp: u64, expect: Option<u64>, safe_point: u64) -
     }
 }
 
+/// Whether a mutation goes through whatever its key has: nothing in the region is newer, so nothing has to be read.
+fn is_above(mutation: &Mutation, state: &ApplyState) -> bool {
+    mutation.timestamp > state.newest && mutation.timestamp > state.safe_point && mutation.expect.is_none()
+}
+
 impl Apply {
     /// Applies a write, all of it or nothing.
     pub(super) async fn write(&mut self, region: RegionId, write: &Write) -> Result<Said, Error> {
         let state = self.delegates[&region].state;
         for mutation in &write.mutations {
-            // Nothing in the region is newer, so nothing has to be read to know that.
-            let above = mutation.timestamp > state.newest && mutation.timestamp > state.safe_point;
-            let newest = if above && mutation.expect.is_none() {
+            if is_above(mutation, &state) {
                 continue;
-            } else {
-                self.newest(&mutation.key).await?
-            };
+            }
+            let newest = self.newest(&mutation.key).await?;
             let outcome = match judge(newest, mutation.timestamp, mutation.expect, state.safe_point) {
                 Verdict::Write => continue,
                 Verdict::Repeated => Outcome::Ok,
@@ -67,6 +70,16 @@ impl Apply {
             let found = if outcome == Outcome::Unexpected { newest.timestamp } else { 0 };
             return Ok(Said::Written(Written { outcome: outcome as i32, found }));
         }
+        Ok(self.put(region, write))
+    }
+
+    /// Applies a write for which nothing has to be read, if it is one.
+    pub(super) fn write_at_once(&mut self, region: RegionId, write: &Write) -> Option<Said> {
+        let state = &self.delegates[&region].state;
+        write.mutations.iter().all(|mutation| is_above(mutation, state)).then(|| self.put(region, write))
+    }
+
+    fn put(&mut self, region: RegionId, write: &Write) -> Said {
         let delegate = self.delegates.get_mut(&region).expect("the caller has just found it");
         for mutation in &write.mutations {
             let version = key::version_key(&mutation.key, mutation.timestamp);
@@ -87,7 +100,7 @@ impl Apply {
             let newest = Newest { timestamp: mutation.timestamp, is_value: mutation.value.is_some() };
             self.pending.insert(mutation.key.clone(), newest);
         }
-        Ok(Said::Written(Written { outcome: Outcome::Ok as i32, found: 0 }))
+        Said::Written(Written { outcome: Outcome::Ok as i32, found: 0 })
     }
 
     async fn newest(&self, user_key: &Bytes) -> Result<Newest, Error> {

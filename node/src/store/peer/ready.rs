@@ -130,7 +130,12 @@ impl Peer {
             self.send(turn, message, waits && !early);
         }
         if waits {
-            turn.log.written.push(Written { region, peer: me, number });
+            // A follower has promised what it had to when the log writer sends its answer.
+            let urgent = self.raw.raft.state != StateRole::Follower || self.applying.is_some();
+            if !urgent {
+                self.unhurried = number;
+            }
+            turn.log.written.push(Written { region, peer: me, number, urgent });
             self.writing.push_back((number, last));
         } else {
             self.persisted(number);

@@ -144,8 +144,8 @@ impl Peer {
         let (_, head) = &self.letterheads[&to.id];
         let mut written = Ok(());
         let letter = head.raft(message.compute_size() as usize, |out| {
-            let mut out = CodedOutputStream::vec(out);
-            written = message.write_to_with_cached_sizes(&mut out).and_then(|()| out.flush());
+            let mut out = CodedOutputStream::bytes(out);
+            written = message.write_to_with_cached_sizes(&mut out);
         });
         written.ok().map(|()| letter)
     }

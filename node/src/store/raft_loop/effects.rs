@@ -65,6 +65,9 @@ impl RaftLoop {
 
     /// Grants what peers wished for while they were driven.
     pub(super) fn grant_wishes(&mut self) {
+        if self.turn.wishes.is_empty() {
+            return;
+        }
         let mut wishes = VecDeque::new();
         loop {
             wishes.extend(self.turn.wishes.drain(..));

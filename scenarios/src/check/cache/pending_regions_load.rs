@@ -23,7 +23,7 @@ pub const PENDING_REGIONS_LOAD: Entry = Entry {
     class: Class::Liveness,
     property: "a region that is pending in the cache begins to load when entries of it are applied",
     source: "tikv#17403, tikv#17561",
-    hears: &[Hall::Cache, Hall::Apply, Hall::Process, Hall::Plan],
+    hears: &[Hall::Cache, Hall::Persisted, Hall::Process, Hall::Plan],
     make: || Box::new(PendingRegionsLoad::default()),
 };
 

@@ -38,7 +38,7 @@ pub const FORCE_LEADER_COMMITS: Entry = Entry {
     class: Class::Liveness,
     property: "a force leader commits within its bound, once nothing holds the stores apart that are left",
     source: "tikv#18197",
-    hears: &[Hall::Raft, Hall::Recovery, Hall::Process, Hall::Plan],
+    hears: &[Hall::Raft, Hall::Committed, Hall::Recovery, Hall::Process, Hall::Plan],
     make: || Box::new(Commits::default()),
 };
 

@@ -35,7 +35,7 @@ pub const ACKNOWLEDGED_IS_DURABLE: Entry = Entry {
     class: Class::Safety,
     property: "a peer acknowledges only durable entries, and after a restart holds all that it acknowledged",
     source: "Ongaro's thesis, section 3.8; tikv#994; tikv#12045",
-    hears: &[Hall::RaftLog, Hall::Raft, Hall::Region, Hall::Disk],
+    hears: &[Hall::RaftLog, Hall::Appended, Hall::Raft, Hall::Acknowledged, Hall::Region, Hall::Disk],
     make: || Box::new(AcknowledgedIsDurable::default()),
 };
 

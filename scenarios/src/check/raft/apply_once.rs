@@ -26,7 +26,7 @@ pub const APPLY_ONCE: Entry = Entry {
     class: Class::Safety,
     property: "within one life of a process a peer applies every index once and in order",
     source: "Ongaro's thesis, section 3.5",
-    hears: &[Hall::Apply, Hall::Raft, Hall::Snapshot],
+    hears: &[Hall::Applied, Hall::Raft, Hall::Snapshot],
     make: || Box::new(ApplyOnce::default()),
 };
 

@@ -27,7 +27,7 @@ pub const COMMIT_AND_APPLY_MONOTONE: Entry = Entry {
     class: Class::Safety,
     property: "commit and apply never go back, apply never overtakes commit, a restart resumes no lower than was durable",
     source: "Ongaro's thesis, figure 3.1",
-    hears: &[Hall::Raft, Hall::Apply, Hall::Snapshot, Hall::Region, Hall::Disk],
+    hears: &[Hall::Raft, Hall::Committed, Hall::Applied, Hall::Persisted, Hall::Snapshot, Hall::Region, Hall::Disk],
     make: || Box::new(Monotone::default()),
 };
 

@@ -22,7 +22,7 @@ pub const HARD_STATE_MONOTONE: Entry = Entry {
     class: Class::Safety,
     property: "term, commit and the vote of a term never go back in what a peer writes",
     source: "Ongaro's thesis, figure 3.1",
-    hears: &[Hall::RaftLog],
+    hears: &[Hall::HardState],
     make: || Box::new(HardStateMonotone::default()),
 };
 

@@ -24,7 +24,7 @@ pub const LEADER_COMPLETENESS: Entry = Entry {
     class: Class::Safety,
     property: "a new leader's log reaches every entry committed in an earlier term",
     source: "Ongaro's thesis, figure 3.2, Leader Completeness",
-    hears: &[Hall::Raft, Hall::Recovery],
+    hears: &[Hall::Raft, Hall::Committed, Hall::Recovery],
     make: || Box::new(LeaderCompleteness::default()),
 };
 

@@ -29,7 +29,7 @@ pub const LOG_MATCHING: Entry = Entry {
     class: Class::Safety,
     property: "entries of one index and term are the same on all peers, and so are those before them",
     source: "Ongaro's thesis, figure 3.2, Log Matching",
-    hears: &[Hall::RaftLog, Hall::Recovery],
+    hears: &[Hall::RaftLog, Hall::Appended, Hall::Recovery],
     make: || Box::new(LogMatching::default()),
 };
 

@@ -24,7 +24,7 @@ pub const STATE_MACHINE_SAFETY: Entry = Entry {
     class: Class::Safety,
     property: "no two peers of a region apply different entries at one index",
     source: "Ongaro's thesis, figure 3.2, State Machine Safety",
-    hears: &[Hall::Apply, Hall::Recovery],
+    hears: &[Hall::Applied, Hall::Recovery],
     make: || Box::new(StateMachineSafety::default()),
 };
 

@@ -28,7 +28,7 @@ pub const VOTES_DURABLE: Entry = Entry {
     class: Class::Safety,
     property: "a vote is durable before it is sent, and no restart forgets it",
     source: "Ongaro's thesis, section 3.8; tikv#9579",
-    hears: &[Hall::RaftLog, Hall::Raft, Hall::Disk],
+    hears: &[Hall::HardState, Hall::Raft, Hall::Disk],
     make: || Box::new(VotesDurable::default()),
 };
 

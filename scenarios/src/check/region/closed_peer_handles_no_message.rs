@@ -22,7 +22,7 @@ pub const CLOSED_PEER_HANDLES_NO_MESSAGE: Entry = Entry {
     class: Class::Safety,
     property: "a peer whose mailbox was closed handles no message",
     source: "tikv#17469",
-    hears: &[Hall::Raft],
+    hears: &[Hall::Raft, Hall::Handled],
     make: || Box::new(ClosedPeer { closed: BTreeSet::new() }),
 };
 

@@ -30,7 +30,7 @@ pub const LOG_TERMS_AGREE_WITH_SNAPSHOT: Entry = Entry {
     class: Class::Safety,
     property: "a restarted peer's log agrees with the snapshot that its state rests on",
     source: "tikv#12618",
-    hears: &[Hall::RaftLog, Hall::Raft, Hall::Apply, Hall::Recovery],
+    hears: &[Hall::RaftLog, Hall::Raft, Hall::Applied, Hall::Recovery],
     make: || Box::new(LogTermsAgree::default()),
 };
 
