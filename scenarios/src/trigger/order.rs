@@ -69,7 +69,7 @@ pub const ORDERS: &[OrderEntry] = &[
     },
     OrderEntry {
         name: "fresh-append-acknowledged",
-        doc: "An append was acknowledged that had been written since the store started.",
+        doc: "An append was acknowledged whose sync took a millisecond or more.",
         make: || Box::new(FreshAppend::default()),
     },
     OrderEntry {
@@ -313,30 +313,54 @@ impl Order for ChildLeftAlone {
     }
 }
 
-/// Appends written by each node's current incarnation.
+/// The newest append of each region, by node, as far as it was written by the node's present incarnation.
 #[derive(Default)]
 struct FreshAppend {
-    written: BTreeMap<(NodeId, RegionId), u64>,
+    written: BTreeMap<(NodeId, RegionId), Append>,
 }
+
+struct Append {
+    index: u64,
+    time_ns: u64,
+    /// Its sync took long enough for an early acknowledgement to be seen: a millisecond.
+    slow: bool,
+    synced: bool,
+    acknowledged: bool,
+}
+
+/// A sync that takes less leaves hardly anything to come between.
+const SLOW_NS: u64 = 1_000_000;
 
 impl Order for FreshAppend {
     fn on(&mut self, event: &Event) -> bool {
         match &event.body {
-            Body::Room(RoomEvent::ProcessExited { .. }) => {
-                self.written.retain(|(node, _), _| *node != event.node);
-                false
-            }
+            Body::Room(RoomEvent::ProcessExited { .. }) => self.written.retain(|(node, _), _| *node != event.node),
             Body::Node(Fact::RaftLog(raftlog::Fact::Appended { region, marks, .. })) => {
                 if let Some(last) = marks.0.last() {
-                    self.written.insert((event.node, *region), last.index);
+                    let (index, time_ns) = (last.index, event.time_ns);
+                    let append = Append { index, time_ns, slow: false, synced: false, acknowledged: false };
+                    self.written.insert((event.node, *region), append);
                 }
-                false
+            }
+            Body::Node(Fact::RaftLog(raftlog::Fact::Synced { .. })) => {
+                let here = (event.node, RegionId::MIN)..=(event.node, RegionId::MAX);
+                for (_, append) in self.written.range_mut(here).filter(|(_, append)| !append.synced) {
+                    append.synced = true;
+                    append.slow = event.time_ns.saturating_sub(append.time_ns) >= SLOW_NS;
+                    if append.slow && append.acknowledged {
+                        return true;
+                    }
+                }
             }
             Body::Node(Fact::Raft(raft::Fact::Acknowledged { region, index, .. })) => {
-                self.written.get(&(event.node, *region)).is_some_and(|last| index <= last)
+                if let Some(append) = self.written.get_mut(&(event.node, *region)) {
+                    append.acknowledged |= *index >= append.index;
+                    return append.slow && append.acknowledged;
+                }
             }
-            _ => false,
+            _ => {}
         }
+        false
     }
 }
 

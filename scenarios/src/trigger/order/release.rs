@@ -28,33 +28,38 @@ impl Order for WrittenWithAWayBack {
 /// The headers of the blob files that each node has noted in its manifest.
 pub(super) struct BlobFileMet {
     wanted: fn(u64, &Release) -> bool,
-    written: BTreeMap<NodeId, u64>,
-    noted: BTreeMap<NodeId, BTreeSet<u64>>,
+    /// By node and path: the header, and whether the manifest tells of the file.
+    files: BTreeMap<(NodeId, String), (u64, bool)>,
 }
 
 impl BlobFileMet {
     pub(super) fn new(wanted: fn(u64, &Release) -> bool) -> BlobFileMet {
-        BlobFileMet { wanted, written: BTreeMap::new(), noted: BTreeMap::new() }
+        BlobFileMet { wanted, files: BTreeMap::new() }
     }
 }
 
 impl Order for BlobFileMet {
     fn on(&mut self, event: &Event) -> bool {
         match &event.body {
-            Body::Node(Fact::Engine(engine::Fact::BlobWritten { header, .. })) => {
-                self.written.insert(event.node, *header);
+            Body::Node(Fact::Engine(engine::Fact::BlobWritten { path, header, .. })) => {
+                self.files.insert((event.node, path.as_str().to_owned()), (*header, false));
                 false
             }
             Body::Node(Fact::Engine(engine::Fact::EditWritten { tag, .. })) if *tag != TAG_REMOVED => {
-                if let Some(header) = self.written.get(&event.node) {
-                    self.noted.entry(event.node).or_default().insert(*header);
-                }
+                self.files
+                    .iter_mut()
+                    .filter(|((node, _), _)| *node == event.node)
+                    .for_each(|(_, (_, noted))| *noted = true);
+                false
+            }
+            Body::Node(Fact::Engine(engine::Fact::Removing { path })) => {
+                self.files.remove(&(event.node, path.as_str().to_owned()));
                 false
             }
             Body::Room(RoomEvent::ProcessStarted { release }) => {
-                let noted = self.noted.get(&event.node);
+                let mut noted = self.files.iter().filter(|((node, _), (_, noted))| *node == event.node && *noted);
                 Release::parse(release.as_str())
-                    .is_ok_and(|row| noted.is_some_and(|noted| noted.iter().any(|header| (self.wanted)(*header, row))))
+                    .is_ok_and(|row| noted.any(|(_, (header, _))| (self.wanted)(*header, row)))
             }
             _ => false,
         }
