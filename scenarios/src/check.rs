@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     event::{Event, Hall, Header, NodeId},
-    verdict::Class,
+    verdict::{self, Class},
 };
 
 pub use known::Known;
@@ -105,9 +105,9 @@ impl Violation {
         })
     }
 
-    /// The same with a site. Numbers in it do not count.
+    /// The same with a site. Numbers, paths and values in it do not count.
     pub fn at(mut self: Box<Self>, site: &str) -> Box<Violation> {
-        self.site = normalised(site);
+        self.site = verdict::normal(site);
         self
     }
 
@@ -137,24 +137,6 @@ impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}: {}", self.check, self.rule, self.detail)
     }
-}
-
-/// The text with each run of digits as `#`, at most 120 characters.
-fn normalised(text: &str) -> String {
-    let mut out = String::new();
-    let mut in_number = false;
-    for c in text.chars().take(400) {
-        if c.is_ascii_digit() {
-            if !in_number {
-                out.push('#');
-            }
-            in_number = true;
-        } else {
-            in_number = false;
-            out.push(if c == '\n' { ' ' } else { c });
-        }
-    }
-    out.chars().take(120).collect()
 }
 
 /// All checks of a run.

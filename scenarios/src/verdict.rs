@@ -117,24 +117,72 @@ impl Verdict {
     }
 }
 
-/// The check and the first line of its detail, without numbers, ids and quoted values.
+/// The check and the first line of its detail, without what changes from run to run.
+pub fn fingerprint(check: &str, detail: &str) -> String {
+    match normal(detail) {
+        detail if detail.is_empty() => check.to_owned(),
+        detail => format!("{check}: {detail}"),
+    }
+}
+
+/// The first line of a text, without numbers, ids, paths and values in backticks; at most 120 characters.
 ///
 /// Letters that follow a digit inside a word go with it, so that hashes and `k0042` vanish as a whole, while names
 /// that only end in digits after a dash (`store-1`) keep their stem.
-pub fn fingerprint(check: &str, detail: &str) -> String {
+pub fn normal(text: &str) -> String {
     let mut normal = String::new();
-    let mut rest = detail.lines().next().unwrap_or("").chars().peekable();
+    for (position, word) in text.lines().next().unwrap_or("").split(' ').enumerate() {
+        if position > 0 {
+            normal.push(' ');
+        }
+        // A path as a whole: files of one kind have many forms of names.
+        let bare = word.trim_matches(|c: char| !c.is_alphanumeric());
+        match bare.contains('/') && bare.contains(|c: char| c.is_ascii_digit()) {
+            true => normal.push_str(&word.replace(bare, "#")),
+            false => normal.push_str(word),
+        }
+    }
+    let normal = without_values(&normal);
+    // Lists of different lengths are one failure: `#, #, #` is `#`.
+    let mut words: Vec<&str> = Vec::new();
+    for word in normal.split_whitespace() {
+        let bare = |word: &str| word.chars().all(|c| !c.is_alphabetic());
+        if bare(word) && words.last().is_some_and(|last| bare(last)) {
+            continue;
+        }
+        words.push(word);
+    }
+    words.join(" ").chars().take(120).collect::<String>().trim_end().to_owned()
+}
+
+/// Where an error comes from, of a text in which each cause stands behind the one that it made: its first clause, and
+/// those up to the first of more than one word. What lies deeper differs with the moment.
+pub fn cause(text: &str) -> String {
+    let mut clauses = Vec::new();
+    for clause in normal(text).split(": ") {
+        clauses.push(clause.to_owned());
+        if clause.contains(' ') {
+            break;
+        }
+    }
+    clauses.join(": ")
+}
+
+fn without_values(text: &str) -> String {
+    let mut normal = String::new();
+    let mut rest = text.chars().peekable();
     while let Some(c) = rest.next() {
         match c {
-            // What stands in quotes is a value.
-            '`' | '"' => {
+            // What stands in backticks is a value.
+            '`' => {
                 let mut inner = String::new();
                 while let Some(next) = rest.next_if(|next| *next != c) {
                     inner.push(next);
                 }
                 rest.next();
-                // An identifier in quotes is a name of the code, and says which rule it is.
-                match inner.chars().any(|c| c.is_ascii_digit() || c.is_whitespace()) || inner.is_empty() {
+                // An identifier in backticks is a name of the code, and says which rule it is.
+                let is_value = |c: char| c.is_ascii_digit() || c.is_whitespace() || c == '#';
+                match inner.contains(is_value) || inner.is_empty() {
                     true => normal.push('#'),
                     false => normal.push_str(&inner),
                 }
@@ -152,20 +200,7 @@ pub fn fingerprint(check: &str, detail: &str) -> String {
             other => normal.push(other),
         }
     }
-    // Lists of different lengths are one failure: `#, #, #` is `#`.
-    let mut words: Vec<&str> = Vec::new();
-    for word in normal.split_whitespace() {
-        let bare = |word: &str| word.chars().all(|c| !c.is_alphabetic());
-        if bare(word) && words.last().is_some_and(|last| bare(last)) {
-            continue;
-        }
-        words.push(word);
-    }
-    let detail: String = words.join(" ").chars().take(120).collect();
-    match detail.trim_end() {
-        "" => check.to_owned(),
-        detail => format!("{check}: {detail}"),
-    }
+    normal
 }
 
 /// A hash in JSON: sixteen hexadecimal digits, because many readers of JSON round large numbers.
@@ -201,5 +236,17 @@ mod tests {
         assert_eq!(fingerprint("c", "key `k0042` of store-1 reads 9f3ac2"), "c: key # of store-# reads #");
         assert_eq!(fingerprint("c", "panic in `apply_snapshot`"), "c: panic in apply_snapshot");
         assert_eq!(fingerprint("c", "peers 1, 2, 3 differ"), fingerprint("c", "peers 4, 5 differ"));
+        assert_eq!(normal("snap/gen_2_6_40.meta has vanished"), normal("snap/rev_1_7_9_default.sst has vanished"));
+        assert_eq!(normal("node/src/store/snapshot/build panicked"), "node/src/store/snapshot/build panicked");
+    }
+
+    #[test]
+    fn a_cause_is_where_an_error_comes_from() {
+        assert_eq!(cause("store: `engine/000012.table` is corrupt: block 3: checksum"), "store: # is corrupt");
+        assert_eq!(cause("corrupt data"), "corrupt data");
+        assert_eq!(
+            cause("called `Result::unwrap()` on an `Err` value: \"open: x\""),
+            "called Result::unwrap() on an Err value"
+        );
     }
 }

@@ -16,7 +16,7 @@ use node::{fact::Fact, store::fact::lifecycle};
 use super::super::{Check, Entry, Judged, Known, Violation};
 use crate::{
     event::{Body, Event, Exit, Hall, NodeId, RoomEvent, Witness},
-    verdict::Class,
+    verdict::{self, Class},
 };
 
 /// The check's row.
@@ -88,14 +88,14 @@ impl Check for ErrorsMatchFaults {
                 self.judged += 1;
                 if !self.may_end(event) {
                     let detail = format!("{name} ended for `{cause}`, and its disk has had no fault");
-                    return Err(Violation::new("exit-without-fault", detail).at(cause.as_str()));
+                    return Err(Violation::new("exit-without-fault", detail).at(&verdict::cause(cause.as_str())));
                 }
             }
             Body::Node(Fact::Engine(node::engine::fact::Fact::Corruption { path, detail })) => {
                 self.judged += 1;
                 if !self.has(node, path.as_str()) {
                     let text = format!("{name} found {path} corrupt ({detail}), and no fault lies there");
-                    return Err(Violation::new("corruption-without-fault", text).at(detail.as_str()));
+                    return Err(Violation::new("corruption-without-fault", text).at(&kind_of(path.as_str())));
                 }
             }
             Body::Node(Fact::Store(lifecycle::Fact::FormatRefused { .. } | lifecycle::Fact::ReleaseRefused { .. })) => {
@@ -106,7 +106,7 @@ impl Check for ErrorsMatchFaults {
                 self.judged += 1;
                 if !self.may_end(event) {
                     let detail = format!("{name} fails for `{cause}`, and its disk has had no fault");
-                    return Err(Violation::new("failure-without-fault", detail).at(cause.as_str()));
+                    return Err(Violation::new("failure-without-fault", detail).at(&verdict::cause(cause.as_str())));
                 }
             }
             _ => {}
@@ -117,4 +117,14 @@ impl Check for ErrorsMatchFaults {
     fn reached(&self) -> u64 {
         self.judged
     }
+}
+
+/// A file's folder and what its name ends in: files of one kind, whatever their numbers.
+fn kind_of(path: &str) -> String {
+    let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+    let kind = match name.rsplit_once('.') {
+        Some((_, kind)) => kind,
+        None => name.split('-').next().unwrap_or(name),
+    };
+    format!("{folder} {kind}")
 }

@@ -8,10 +8,13 @@
 
 use std::collections::BTreeMap;
 
-use super::super::{Check, Entry, Judged, Known, Violation};
+use super::{
+    super::{Check, Entry, Judged, Known, Violation},
+    file_of,
+};
 use crate::{
-    event::{Body, Event, Hall, NodeId, RoomEvent},
-    verdict::Class,
+    event::{Body, Event, Exit, Hall, NodeId, RoomEvent},
+    verdict::{Class, cause},
 };
 
 /// The check's row.
@@ -28,16 +31,15 @@ pub const NO_CRASH_LOOP: Entry = Entry {
 #[derive(Default)]
 struct NoCrashLoop {
     faulty: Vec<u16>,
-    /// The lives that met an injected error last, and that ended last, by process.
+    /// The lives that met an injected error last, and that ended last and how, by process.
     hurt: BTreeMap<NodeId, u32>,
-    ended: BTreeMap<NodeId, u32>,
+    ended: BTreeMap<NodeId, (u32, Exit)>,
     starts: u64,
-    last_exit: String,
 }
 
 impl NoCrashLoop {
     fn has_fault(&self, node: NodeId) -> bool {
-        let life = self.ended.get(&node);
+        let life = self.ended.get(&node).map(|(life, _)| life);
         self.faulty.contains(&node) || life.is_some() && life == self.hurt.get(&node)
     }
 }
@@ -48,8 +50,7 @@ impl Check for NoCrashLoop {
         match room {
             RoomEvent::ProcessStarted { .. } => self.starts += 1,
             RoomEvent::ProcessExited { cause } => {
-                self.ended.insert(event.node, event.incarnation);
-                self.last_exit = format!("{cause:?}");
+                self.ended.insert(event.node, (event.incarnation, cause.clone()));
             }
             RoomEvent::DiskError { injected: true, .. } => {
                 self.hurt.insert(event.node, event.incarnation);
@@ -57,8 +58,17 @@ impl Check for NoCrashLoop {
             RoomEvent::DiskFault { .. } => self.faulty.push(event.node),
             RoomEvent::Healed {} => self.faulty.clear(),
             RoomEvent::CrashLoop { restarts } if !self.has_fault(event.node) => {
-                let detail = format!("{} ended {restarts} times in a row: {}", known.name(event.node), self.last_exit);
-                return Err(Violation::new("crash-loop", detail).at(&self.last_exit));
+                let last = self.ended.get(&event.node).map(|(_, exit)| exit);
+                let (how, site) = last.map_or_else(Default::default, |exit| match exit {
+                    Exit::Stopped => ("stopped".to_owned(), "stopped".to_owned()),
+                    Exit::Killed => ("killed".to_owned(), "killed".to_owned()),
+                    Exit::Exited(why) => (why.to_string(), cause(why.as_str())),
+                    Exit::Panicked { message, location } => {
+                        (format!("panicked at {location}: {message}"), file_of(location.as_str()))
+                    }
+                });
+                let detail = format!("{} ended {restarts} times in a row, at last: {how}", known.name(event.node));
+                return Err(Violation::new("crash-loop", detail).at(&site));
             }
             _ => {}
         }

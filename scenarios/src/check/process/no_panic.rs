@@ -5,10 +5,13 @@
 //!
 //! Source: tikv#18030, tikv#2923.
 
-use super::super::{Check, Entry, Judged, Known, Violation};
+use super::{
+    super::{Check, Entry, Judged, Known, Violation},
+    file_of,
+};
 use crate::{
     event::{Body, Event, Exit, Hall, RoomEvent},
-    verdict::Class,
+    verdict::{self, Class},
 };
 
 /// The check's row.
@@ -31,17 +34,11 @@ impl Check for NoPanic {
         let Body::Room(RoomEvent::ProcessExited { cause }) = &event.body else { return Ok(()) };
         self.exits += 1;
         let Exit::Panicked { message, location } = cause else { return Ok(()) };
-        let line = message.as_str().lines().next().unwrap_or_default();
         Err(Violation::new("panicked", format!("{} panicked at {location}: {message}", known.name(event.node)))
-            .at(&format!("{} {line}", file_of(location.as_str()))))
+            .at(&format!("{} {}", file_of(location.as_str()), verdict::cause(message.as_str()))))
     }
 
     fn reached(&self) -> u64 {
         self.exits
     }
-}
-
-/// A location without line and column, which move with every change of the file.
-fn file_of(location: &str) -> &str {
-    location.split(".rs:").next().unwrap_or(location)
 }
