@@ -123,7 +123,7 @@ impl Nemesis {
         let step: &Step = &self.cluster.plan().clone().steps[position];
         let kind = step.action.kind();
         self.cluster.witness().fault(kind);
-        self.cluster.witness().step_done(kind);
+        self.cluster.witness().step_done(position, &step.action, self.cluster.room().true_ns());
         if let Some(id) = fault::subject(&step.action).map(|node| self.cluster.id(node)) {
             self.cluster.witness().room(id, 0, RoomEvent::FaultInjected { kind: kind.into() });
         }

@@ -88,6 +88,9 @@ pub struct Outcome {
     pub trace_hash: u64,
     /// The last events of the trace, for people.
     pub last_events: Vec<String>,
+    /// What happened since clients began, in a few lines for people; empty where nobody was accused.
+    #[serde(default)]
+    pub chronicle: Vec<String>,
 }
 
 impl Outcome {
@@ -99,6 +102,7 @@ impl Outcome {
             stats: RunStats::default(),
             trace_hash: 0,
             last_events: Vec::new(),
+            chronicle: Vec::new(),
         }
     }
 
@@ -245,5 +249,6 @@ fn conclude(plan: &Plan, ended: room::Outcome<Result<(), story::Failure>>, testi
         },
         trace_hash: trace,
         last_events: testimony.last_events,
+        chronicle: testimony.chronicle,
     }
 }

@@ -7,6 +7,7 @@
 //! Not here: what a step does (`nemesis`), and what the room's steps are to a check (`witness/translate`).
 
 mod arm;
+mod chronicle;
 mod coverage;
 mod ring;
 mod states;
@@ -27,6 +28,7 @@ pub use coverage::{Asked, Coverage};
 use crate::{
     check::{Checks, Violation},
     event::{Body, ClientEvent, Event, Header, NodeId, Outcome, RoomEvent, schema},
+    plan::Action,
     rest::Rest,
     room::{Mixer, Observer, ProcessId, Step},
     trigger::Triggers,
@@ -58,6 +60,7 @@ struct Inner {
     arms: Vec<Arm>,
     rest: Rest,
     ring: Ring,
+    chronicle: chronicle::Chronicle,
     violation: Option<Accusation>,
     operations: u64,
     faults: BTreeMap<String, u64>,
@@ -94,6 +97,8 @@ pub struct Testimony {
     pub coverage: Coverage,
     /// The last events, for people.
     pub last_events: Vec<String>,
+    /// What happened, for people, if somebody was accused.
+    pub chronicle: Vec<String>,
     /// The history as text, if it was asked for.
     pub record: Option<Vec<u8>>,
 }
@@ -124,6 +129,7 @@ impl Witness {
                 arms,
                 rest: Rest::new(header),
                 ring: Ring::new(header.nodes.clone()),
+                chronicle: chronicle::Chronicle::new(header.nodes.clone()),
                 violation: None,
                 operations: 0,
                 faults: BTreeMap::new(),
@@ -176,9 +182,12 @@ impl Witness {
         self.inner.lock().watching.watch_points(points);
     }
 
-    /// A step of the plan of this kind was done.
-    pub fn step_done(&self, kind: &'static str) {
-        self.inner.lock().watching.step_done(kind);
+    /// The step of this position takes effect, at true time `now_ns`.
+    pub fn step_done(&self, position: usize, action: &Action, now_ns: u64) {
+        let mut inner = self.inner.lock();
+        let inner = &mut *inner;
+        inner.watching.step_done(action.kind());
+        inner.chronicle.step(now_ns, position, action);
     }
 
     /// The operator was asked for something of this kind.
@@ -193,7 +202,9 @@ impl Witness {
 
     /// Chaos begins: arms the steps that come after no other.
     pub fn begin(&self, now_ns: u64) {
-        self.inner.lock().arms.iter_mut().for_each(|arm| arm.begin(now_ns));
+        let mut inner = self.inner.lock();
+        inner.arms.iter_mut().for_each(|arm| arm.begin(now_ns));
+        inner.chronicle.begin(now_ns);
     }
 
     /// Arms the steps that waited for step `position` to take effect, at true time `now_ns`.
@@ -251,6 +262,7 @@ impl Witness {
             faults: inner.faults.clone(),
             coverage: inner.watching.ends(),
             last_events: inner.ring.lines(),
+            chronicle: inner.violation.as_ref().map_or_else(Vec::new, |accusation| inner.chronicle.lines(accusation)),
             record: inner.record.take(),
         }
     }
@@ -285,6 +297,7 @@ impl Witness {
             inner.triggers.on(&event);
             inner.rest.on(&event);
             inner.watching.on(&event);
+            inner.chronicle.on(&event, !fired.is_empty());
             if let Some(violation) = inner.checks.on(&event) {
                 inner.violation =
                     Some(Accusation { violation: violation.clone(), step: inner.step, time_ns: inner.time_ns });

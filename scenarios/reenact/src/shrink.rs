@@ -98,17 +98,34 @@ pub struct Shrunk {
 impl Shrunk {
     /// The file of a shrunk plan: what happened as a comment, the plan, and what was recorded.
     pub fn text(&self) -> String {
-        let verdict = &self.outcome.verdict;
         let mut text = String::new();
-        let head = format!("{}: {} after {}", verdict.class, verdict.check, Nanos(verdict.time_ns));
-        for line in std::iter::once(head.as_str()).chain(verdict.detail.lines()) {
+        for line in self.comment() {
             text.push_str(format!("# {line}").trim_end());
             text.push('\n');
         }
-        let plan = Plan { recorded: Some(Recorded::of(verdict, &campaign::build())), ..self.plan.clone() };
+        let plan =
+            Plan { recorded: Some(Recorded::of(&self.outcome.verdict, &campaign::build())), ..self.plan.clone() };
         text.push('\n');
         text.push_str(&plan.to_string());
         text
+    }
+
+    /// What was promised, what happened instead, and how it came to that.
+    fn comment(&self) -> Vec<String> {
+        let verdict = &self.outcome.verdict;
+        let mut lines = vec![format!("{}: {}", verdict.class, verdict.check)];
+        if let Ok(check) = scenarios::check::entry(&verdict.check) {
+            lines.push(format!("promised: {} ({})", check.property, check.source));
+        }
+        lines.extend(verdict.detail.lines().map(str::to_owned));
+        for defect in registry::defect_entries().into_iter().filter(|entry| self.plan.defects.contains(&entry.name)) {
+            lines.push(format!("carries {}: {}", defect.name, defect.doc));
+        }
+        if !self.outcome.chronicle.is_empty() {
+            lines.extend([String::new(), "What happened since clients began:".to_owned()]);
+            lines.extend(self.outcome.chronicle.iter().cloned());
+        }
+        lines
     }
 }
 

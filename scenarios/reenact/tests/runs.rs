@@ -89,6 +89,54 @@ fn a_ci_server_reads_what_runs_came_to() {
 }
 
 #[test]
+fn two_defects_that_one_check_accuses_have_two_fingerprints() {
+    let folder = tempfile::tempdir().expect("a folder to stand in");
+    let told = |defect: &str| {
+        let run = reenact(folder.path(), &["run", "--defect", defect, "--seeds", "1..5", "--json"]);
+        let json: serde_json::Value = serde_json::from_str(&said(&run, 1)).expect("it is one object");
+        let verdicts = json["failures"].as_array().expect("a list").iter().map(|run| &run["outcome"]["verdict"]);
+        let pair = |verdict: &serde_json::Value| (verdict["check"].to_string(), verdict["fingerprint"].to_string());
+        verdicts.map(pair).collect::<std::collections::BTreeSet<_>>()
+    };
+    let (one, other) = (told("tikv-17405"), told("tikv-18008"));
+    assert_eq!((one.len(), other.len()), (1, 1), "one each: {one:?} {other:?}");
+    let ((check, fingerprint), (same, another)) = (&one.first().expect("one"), &other.first().expect("one"));
+    assert!(check == same && fingerprint != another, "{one:?} {other:?}");
+}
+
+#[test]
+fn what_was_shrunk_needs_each_of_its_steps() {
+    let folder = tempfile::tempdir().expect("a folder to stand in");
+    let run = ["run", "--defect", "tikv-17403", "--seeds", "1..5", "--fail-fast", "--json", "--out", "kept"];
+    let json: serde_json::Value = serde_json::from_str(&said(&reenact(folder.path(), &run), 1)).expect("one object");
+    let plan = json["failures"][0]["plan"].as_str().expect("it was kept").to_owned();
+    said(&reenact(folder.path(), &["shrink", &plan, "-o", "small.toml"]), 0);
+    said(&reenact(folder.path(), &["replay", "small.toml"]), 0);
+    let small = std::fs::read_to_string(folder.path().join("small.toml")).expect("it was written");
+    let (small, recorded) = small.split_once("[recorded]").expect("it says what it came to");
+    let fingerprint =
+        recorded.lines().find_map(|line| line.strip_prefix("fingerprint = ")).expect("by which it is known");
+    let is_step = |line: &&str| line.starts_with("  { ");
+    assert!(small.lines().filter(is_step).count() >= 2, "{small}");
+    assert!(!small.contains("after = "), "a step that another comes after cannot be left out by its line: {small}");
+    for gone in small.lines().filter(is_step) {
+        let names: Vec<String> = (1..=20).map(|seed| format!("without-{seed}.toml")).collect();
+        for (seed, name) in (1..).zip(&names) {
+            let of_seed = |line: &str| match line.starts_with("seed = ") {
+                true => format!("seed = \"{seed}\"\n"),
+                false => format!("{line}\n"),
+            };
+            let text: String = small.lines().filter(|line| *line != gone).map(of_seed).collect();
+            write(folder.path(), name, &text);
+        }
+        let args: Vec<&str> = std::iter::once("replay").chain(names.iter().map(String::as_str)).collect();
+        let told = text(&reenact(folder.path(), &args).stdout);
+        assert_eq!(told.matches("without-").count(), 20, "every one was run: {told}");
+        assert!(!told.contains(&format!("fingerprint: {}", fingerprint.trim_matches('"'))), "without {gone}:\n{told}");
+    }
+}
+
+#[test]
 fn a_recorded_trace_shows_frames_disk_calls_timers_and_facts_with_their_fields() {
     let folder = tempfile::tempdir().expect("a folder for small files");
     write(folder.path(), "p.toml", QUIET);

@@ -233,7 +233,7 @@ fn confirmed(first: Done, second: Done) -> Done {
     let what = if failed(a.verdict.class) { "a failure did not come back" } else { "a run came to something else" };
     let detail = format!("{what} in a fresh process\nfirst: {}\nthen: {}", tell(a), tell(b));
     let mut outcome = Outcome::harness("not-repeatable", detail);
-    outcome.last_events = first.outcome.last_events;
+    (outcome.last_events, outcome.chronicle) = (first.outcome.last_events, first.outcome.chronicle);
     Done { number: first.number, outcome, stderr: first.stderr, is_killed: false }
 }
 

@@ -27,6 +27,12 @@ pub fn report(plan: &Plan, outcome: &Outcome, stderr: &str) -> String {
     for trigger in &outcome.triggers {
         text.push_str(&format!("  trigger:     {} {} times\n", trigger.fact, trigger.count));
     }
+    if !outcome.chronicle.is_empty() {
+        text.push_str("  what happened since clients began:\n");
+        for line in &outcome.chronicle {
+            text.push_str(&format!("    {line}\n"));
+        }
+    }
     if !outcome.last_events.is_empty() {
         text.push_str(&format!("  last {} events:\n", outcome.last_events.len()));
         for event in &outcome.last_events {
