@@ -184,3 +184,14 @@ fn fields(fact: &Fact) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_fact_that_is_told_is_one() {
+        let unknown: Vec<_> = TOLD.iter().filter(|told| Fact::specs().all(|spec| spec.name != **told)).collect();
+        assert!(unknown.is_empty(), "no facts: {unknown:?}");
+    }
+}
