@@ -91,7 +91,7 @@ pub fn generate(seed: u64) -> Plan {
         }
     }
     moments.collide(&mut happenings, root.split("collisions"));
-    let happenings = budget::keep_within(&courses, moments.leave_alone(happenings));
+    let happenings = budget::keep_within(&plan, &courses, moments.leave_alone(happenings));
     if budget::allows_points(&courses) {
         plan.steps = points::always_on(&plan, root);
     }

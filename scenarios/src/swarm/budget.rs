@@ -9,6 +9,8 @@
 //! - One course at most takes copies away for good, so that a minority goes at a time; unless the course asks for
 //!   recovery, the plan changes no membership, so that the minority stays one, and there are as many stores left as a
 //!   region has replicas.
+//! - A columnar replica whose store is lost is replaced, not given up, as upstream (pd#9624): so where a columnar store is
+//!   lost, rules ask for no more of them than the others can hold.
 //! - Nobody puts a replica on a store that leaves: an operator who does has made a mistake that nothing mends.
 //! - The placement driver forgets a recovery when it dies, and its operator would have to ask again; so it lives where one
 //!   is asked for.
@@ -86,7 +88,7 @@ pub(super) fn make_room(plan: &mut Plan, courses: &[Course]) {
 }
 
 /// Without what would go past the promise.
-pub(super) fn keep_within(courses: &[Course], mut happenings: Vec<Happening>) -> Vec<Happening> {
+pub(super) fn keep_within(plan: &Plan, courses: &[Course], mut happenings: Vec<Happening>) -> Vec<Happening> {
     if [Course::Bury, Course::Wipe, Course::Lose].iter().any(|course| courses.contains(course)) {
         happenings
             .retain(|happening| happening.is_course || !happening.gesture.iter().any(|(_, action)| is_move(action)));
@@ -100,6 +102,15 @@ pub(super) fn keep_within(courses: &[Course], mut happenings: Vec<Happening>) ->
     }
     if courses.contains(&Course::Recover) {
         happenings.retain(|happening| !happening.gesture.iter().any(|(_, action)| ends_the_placement_driver(action)));
+    }
+    let lost = happenings.iter().flat_map(|happening| &happening.gesture).filter(|step| loses_columnar(step)).count();
+    let held = plan.cluster.tiflash.saturating_sub(lost as u64);
+    for (_, action) in happenings.iter_mut().flat_map(|happening| &mut happening.gesture) {
+        if let Action::SetTiflashReplica { count, .. } = action
+            && lost > 0
+        {
+            *count = held.min(*count);
+        }
     }
     let leaving: Vec<String> = happenings.iter().flat_map(|happening| &happening.gesture).filter_map(leaves).collect();
     for happening in &mut happenings {
@@ -149,6 +160,10 @@ fn leaves((_, action): &(Nanos, Action)) -> Option<String> {
         }
         _ => None,
     }
+}
+
+fn loses_columnar((_, action): &(Nanos, Action)) -> bool {
+    matches!(action, Action::Lose { node } | Action::BuryStore { node } if node.as_str().starts_with("tiflash-"))
 }
 
 fn ends_the_placement_driver(action: &Action) -> bool {

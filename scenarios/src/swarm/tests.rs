@@ -151,6 +151,27 @@ fn where_a_store_leaves_each_release_reads_what_all_before_it_wrote() {
 }
 
 #[test]
+fn where_a_columnar_store_is_lost_the_others_can_hold_what_the_rules_want() {
+    let mut asked = 0;
+    for plan in (0..1_000).map(generate) {
+        let loses = |action: &Action| match action {
+            Action::Lose { node } | Action::BuryStore { node } => node.as_str().starts_with("tiflash-"),
+            _ => false,
+        };
+        if !plan.steps.iter().any(|step| loses(&step.action)) {
+            continue;
+        }
+        for step in &plan.steps {
+            if let Action::SetTiflashReplica { count, .. } = &step.action {
+                assert!(*count < plan.cluster.tiflash, "seed {}: {count}", plan.seed);
+                asked += 1;
+            }
+        }
+    }
+    assert!(asked > 3, "{asked}");
+}
+
+#[test]
 fn one_more_thing_that_happens_moves_nothing_but_what_collides_with_it() {
     let plan = generate(3);
     let root = Seed::new(3).split("a test");
