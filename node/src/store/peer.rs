@@ -410,9 +410,9 @@ impl Peer {
     pub fn on_unreachable(&mut self, turn: &mut Turn, store: u64) {
         let Some(peer) = self.region.peer_on(store).copied() else { return };
         if self.is_leader() {
-            if !self.sleep.is_asleep() {
-                self.raw.report_unreachable(peer.id);
-            }
+            // Asleep, it would never miss the follower, and nobody would replace that.
+            self.wake(turn, "follower-unreachable");
+            self.raw.report_unreachable(peer.id);
         } else if peer.id == self.leader_id() {
             self.wake(turn, "leader-unreachable");
         }
