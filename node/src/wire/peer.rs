@@ -267,7 +267,7 @@ mod tests {
             let mut frame = Vec::new();
             put_framed(&message.encode_to_vec(), &mut frame);
             let read: Vec<_> = reader.framed(frame.into()).map(|message| *message).collect();
-            assert_eq!(read, [message.clone()]);
+            assert_eq!(read, std::slice::from_ref(message));
         }
         // What raft says stands in the middle here, and its last one counts.
         let odd = [raft(200, "five").encode_to_vec(), raft(202, "six").encode_to_vec()].concat();
