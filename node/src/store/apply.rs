@@ -247,17 +247,6 @@ struct Apply {
     sync: bool,
 }
 
-/// The command of an entry; none of an empty one and of a membership change.
-fn command_of(region: RegionId, entry: &Entry) -> Option<Command> {
-    if entry.data.is_empty() || entry.get_entry_type() != EntryType::EntryNormal {
-        return None;
-    }
-    match prost::Message::decode(entry.data.clone()) {
-        Ok(command) => Some(command),
-        Err(error) => panic!("region {region}: the command at {} does not parse: {error}", entry.index),
-    }
-}
-
 /// Applies until the queue closes.
 pub async fn run(shared: Shared, mut tasks: mpsc::UnboundedReceiver<Task>) {
     let mut apply = Apply {
@@ -395,7 +384,7 @@ impl Apply {
                     proposal.answer.send(not_leader(None));
                 }
             }
-            let command = command_of(region, &entry);
+            let command = write::command_of(region, &entry);
             let outcome = match self.plain(region, command.as_ref()) {
                 Some(said) => Outcome::Said(said),
                 // What is rare is boxed, so that what is not stays small and is not copied about.
@@ -437,14 +426,6 @@ impl Apply {
             }
         }
         Ok(())
-    }
-
-    /// Applies a write of the region's present epoch for which nothing has to be read: nearly all entries are such.
-    fn plain(&mut self, region: RegionId, command: Option<&Command>) -> Option<Said> {
-        let Command { epoch, body: Some(Body::Write(write)), .. } = command? else { return None };
-        let delegate = &self.delegates[&region];
-        let fits = delegate.region.epoch.version == epoch.version && delegate.merges.prepared.is_none();
-        if fits { self.write_at_once(region, write) } else { None }
     }
 
     /// Applies one entry; what to tell whoever proposed it.

@@ -1,6 +1,7 @@
 //! Applies writes by the rules in the head comment of `wire::command`.
 
 use bytes::Bytes;
+use raft::eraftpb::{Entry, EntryType};
 
 use super::Apply;
 use crate::{
@@ -10,7 +11,7 @@ use crate::{
     region::RegionId,
     store::state::ApplyState,
     wire::{
-        command::{Mutation, Write},
+        command::{Body, Command, Mutation, Write},
         kv::{Answer as Said, Outcome, Written},
     },
 };
@@ -47,6 +48,17 @@ fn judge(newest: Newest, timestamp: u64, expect: Option<u64>, safe_point: u64) -
     }
 }
 
+/// The command of an entry; none of an empty one and of a membership change.
+pub(super) fn command_of(region: RegionId, entry: &Entry) -> Option<Command> {
+    if entry.data.is_empty() || entry.get_entry_type() != EntryType::EntryNormal {
+        return None;
+    }
+    match prost::Message::decode(entry.data.clone()) {
+        Ok(command) => Some(command),
+        Err(error) => panic!("region {region}: the command at {} does not parse: {error}", entry.index),
+    }
+}
+
 /// Whether a mutation goes through whatever its key has: nothing in the region is newer, so nothing has to be read.
 fn is_above(mutation: &Mutation, state: &ApplyState) -> bool {
     mutation.timestamp > state.newest && mutation.timestamp > state.safe_point && mutation.expect.is_none()
@@ -73,8 +85,16 @@ impl Apply {
         Ok(self.put(region, write))
     }
 
+    /// Applies a write of the region's present epoch for which nothing has to be read: nearly all entries are such.
+    pub(super) fn plain(&mut self, region: RegionId, command: Option<&Command>) -> Option<Said> {
+        let Command { epoch, body: Some(Body::Write(write)), .. } = command? else { return None };
+        let delegate = &self.delegates[&region];
+        let fits = delegate.region.epoch.version == epoch.version && delegate.merges.prepared.is_none();
+        if fits { self.write_at_once(region, write) } else { None }
+    }
+
     /// Applies a write for which nothing has to be read, if it is one.
-    pub(super) fn write_at_once(&mut self, region: RegionId, write: &Write) -> Option<Said> {
+    fn write_at_once(&mut self, region: RegionId, write: &Write) -> Option<Said> {
         let state = &self.delegates[&region].state;
         write.mutations.iter().all(|mutation| is_above(mutation, state)).then(|| self.put(region, write))
     }
