@@ -136,6 +136,8 @@ pub enum Mail {
     Recover(Box<recovery::Plan>),
     /// The range of an empty region that an unsafe recovery wants is clean.
     Cleaned(Box<Region>),
+    /// An empty region is durable.
+    Created(RegionId),
     /// Something that comes round.
     Round(Round),
     /// End in good order.

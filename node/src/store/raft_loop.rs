@@ -272,7 +272,7 @@ impl RaftLoop {
                 return;
             }
             Mail::SafePoint(safe_point) => return self.on_safe_point(*safe_point),
-            Mail::Recover(_) | Mail::Cleaned(_) => return self.sort_recovery(mail),
+            Mail::Recover(_) | Mail::Cleaned(_) | Mail::Created(_) => return self.sort_recovery(mail),
             Mail::Round(round) => return self.on_round(*round),
             Mail::Stop => {
                 self.stopping = true;
@@ -391,11 +391,15 @@ impl RaftLoop {
         let Some(peer) = self.peers.get_mut(&id) else { return self.undeliverable(mail) };
         let turn = &mut self.turn;
         if peer.closing.is_some() {
-            match &mail {
-                Mail::Applied(applied) => peer.let_go |= applied.closed && applied.peer == peer.me.id,
-                Mail::SnapshotApplied { peer: named, .. } if *named == peer.me.id => peer.applying = None,
+            match mail {
+                Mail::Applied(applied) if applied.peer == peer.me.id => {
+                    peer.let_go |= applied.closed;
+                    self.on_applied_last(id, *applied);
+                }
+                Mail::SnapshotApplied { peer: named, .. } if named == peer.me.id => peer.applying = None,
                 _ => return self.undeliverable(mail),
             }
+            let Some(peer) = self.peers.get(&id) else { return };
             // The region worker writes the state too: the tombstone comes after it.
             if peer.let_go
                 && !peer.applying.as_ref().is_some_and(|applying| applying.scheduled)

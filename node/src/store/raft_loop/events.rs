@@ -54,6 +54,15 @@ impl RaftLoop {
         }
     }
 
+    /// What apply did for a peer before it let it go: a split has made children here, whose states are written.
+    pub(super) fn on_applied_last(&mut self, id: RegionId, applied: Applied) {
+        for event in applied.events {
+            if let Event::Split { index, parent, children, state } = event {
+                self.on_split(id, index, parent, children, state);
+            }
+        }
+    }
+
     pub(super) fn on_conf_changed(
         &mut self,
         id: RegionId,

@@ -16,7 +16,7 @@ use crate::{
     defects,
     engine::Family,
     key,
-    region::Region,
+    region::{Region, RegionId},
     store::{
         fact::{recovery::Fact, region},
         mail::Mail,
@@ -33,6 +33,7 @@ impl RaftLoop {
         match mail {
             Mail::Recover(plan) => self.on_recovery_plan(*plan),
             Mail::Cleaned(region) => self.create_empty(*region),
+            Mail::Created(region) => self.created(region),
             _ => {}
         }
     }
@@ -130,7 +131,7 @@ impl RaftLoop {
         let Some(me) = region.peer_on(self.turn.store).copied() else { return };
         let id = region.id;
         let wanted = match &mut self.step.phase {
-            Phase::Acting { creates, .. } => creates.remove(&id),
+            Phase::Acting { creates, .. } => creates.contains(&id),
             _ => false,
         };
         // The newest step may want something else by now.
@@ -139,7 +140,7 @@ impl RaftLoop {
         }
         if self.is_taken(&region) {
             self.turn.env.state(Fact::EmptyRegionRefused { region: id, peer: me.id });
-            return;
+            return self.created(id);
         }
         let stage = Stage::Normal;
         let state = RegionState { region: region.clone(), peer: me, stage: stage as i32, ..RegionState::default() };
@@ -158,6 +159,22 @@ impl RaftLoop {
         self.turn.env.state(Fact::EmptyRegionCreated { region: shared, peer: me.id });
         self.found_region(region, me);
         self.busy.push_back(id);
+        // The report says that it is there, so it has to be there after a crash, too.
+        let (reply, durable) = oneshot::channel();
+        self.turn.log.done.push(reply);
+        let mailbox = self.turn.mailbox.clone();
+        self.turn.env.spawn("empty-region-durable", async move {
+            if durable.await.is_ok() {
+                mailbox.send(Mail::Created(id));
+            }
+        });
+    }
+
+    /// An empty region is there for good, or will not be.
+    fn created(&mut self, id: RegionId) {
+        if let Phase::Acting { creates, .. } = &mut self.step.phase {
+            creates.remove(&id);
+        }
     }
 
     /// Goes on with the newest step as far as that is possible now.
