@@ -99,7 +99,7 @@ pub(super) fn demotions(survey: &Survey<'_>, with_orphans: impl FnOnce() -> bool
         // Newer regions have taken its range, and it cannot move on by itself. One without a range will never get one,
         // unless the snapshot is on its way to a hole.
         let is_stuck = if found.report.is_initialized() { !survey.can_elect(region, false) } else { is_covered };
-        if is_stuck && !survey.is_newest(region.id) && !survey.is_wanted(found) {
+        if is_stuck && !survey.is_newest(found) && !survey.is_wanted(found) {
             plans.entry(found.store).or_default().tombstones.push(region.id);
         }
     }

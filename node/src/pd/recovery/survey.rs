@@ -116,9 +116,11 @@ impl<'a> Survey<'a> {
         self.stores.failed.contains(&peer.store)
     }
 
-    /// Whether a peer is of a region among the newest.
-    pub(super) fn is_newest(&self, region: RegionId) -> bool {
-        self.newest.iter().any(|found| found.region().id == region)
+    /// Whether a peer is of a region among the newest. One with a range that its region no longer names is not.
+    pub(super) fn is_newest(&self, peer: &Found<'_>) -> bool {
+        let newest = self.newest.iter().find(|found| found.region().id == peer.region().id);
+        newest
+            .is_some_and(|newest| !peer.report.is_initialized() || newest.region().peer(peer.report.peer.id).is_some())
     }
 
     /// Whether a newer region that overlaps this peer's lags on the same store: it has taken this one in elsewhere, and
@@ -126,6 +128,8 @@ impl<'a> Survey<'a> {
     pub(super) fn is_wanted(&self, stale: &Found<'_>) -> bool {
         let lags = |newest: &&Found<'_>| {
             let here = self.peers[&newest.region().id].iter().filter(|found| found.store == stale.store);
+            // A peer that was removed from it gets nothing any more.
+            let here = here.filter(|found| newest.region().peer(found.report.peer.id).is_some());
             here.map(Found::epoch).any(|(version, _)| version < newest.region().epoch.version)
         };
         let mut overlapping = self.newest.iter().filter(|newest| newest.region().overlaps(stale.region()));

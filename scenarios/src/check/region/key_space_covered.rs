@@ -79,7 +79,8 @@ impl KeySpaceCovered {
 
     /// An empty region takes the place of regions of which no peer is left.
     fn give_way(&mut self, empty: &Region, known: &Known) {
-        let is_left = |id: RegionId| known.cuts().left().any(|region| region.id == id);
+        // A region of which only a part without this range is left has no claim to it by what it was earlier.
+        let is_left = |id: RegionId| known.cuts().left().any(|region| region.id == id && region.overlaps(empty));
         let stays = |other: &Region| other.id == empty.id || !other.overlaps(empty) || is_left(other.id);
         self.versions.values_mut().for_each(|regions| regions.retain(|_, other| stays(other)));
         self.newest.retain(|_, other| stays(other));
