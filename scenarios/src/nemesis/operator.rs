@@ -33,6 +33,15 @@ const PROBE_READERS: usize = 16;
 /// How long the placement driver is asked for what it is not ready to do.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How often a recovery is asked for again, because regions are left without a leader.
+const RECOVERIES_MORE: u32 = 2;
+
+/// How long regions may take to elect after a recovery.
+const LED_WITHIN: Duration = Duration::from_secs(10);
+
+/// How long they have to be led on end.
+const LED_FOR: Duration = Duration::from_secs(3);
+
 /// The pause between two such attempts.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -378,11 +387,13 @@ impl Operator {
         let stores = stores.iter().map(|name| self.store(name)).collect::<Result<Vec<_>, _>>()?;
         let (room, pd) = (self.cluster.room(), self.client.pd());
         let mut deadline_ns = room.true_ns() + PATIENCE.as_nanos() as u64;
-        let mut begun = false;
+        let (mut begun, mut again) = (false, RECOVERIES_MORE);
         loop {
             if begun {
                 match pd.recovery().await.map(|progress| progress.stage) {
-                    Ok(stage) if stage == "finished" => return Ok(()),
+                    // What was under way meanwhile may have taken a majority away after the placement driver had looked.
+                    Ok(stage) if stage == "finished" && (again == 0 || self.all_are_led().await) => return Ok(()),
+                    Ok(stage) if stage == "finished" => (begun, again) = (false, again - 1),
                     Ok(stage) if stage == "failed" => return Err("the recovery failed".to_owned()),
                     Ok(stage) => begun = stage != "idle",
                     // It restarts, or is cut off: asked again, it will say.
@@ -400,6 +411,23 @@ impl Operator {
             }
             room.sleep(PAUSE).await;
         }
+    }
+
+    /// Waits for every region to be led for a while: one with too many lost voters may be led until it knows of them.
+    async fn all_are_led(&self) -> bool {
+        let mut steady = 0;
+        for _ in 0..LED_WITHIN.as_millis() / PAUSE.as_millis() {
+            let led = self
+                .cluster
+                .witness()
+                .with_rest(|rest| rest.regions().iter().all(|region| rest.leader(region.id).is_some()));
+            steady = if led { steady + 1 } else { 0 };
+            if PAUSE * steady >= LED_FOR {
+                return true;
+            }
+            self.cluster.room().sleep(PAUSE).await;
+        }
+        false
     }
 
     async fn compact_log(&self, node: &str, key: Option<Bytes>) -> Result<(), String> {

@@ -22,6 +22,7 @@ mod key;
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use node::region::Region;
 
 use super::super::{
     Check, Entry, Judged, Known, Violation,
@@ -150,6 +151,17 @@ impl Linearizable {
         }
     }
 
+    /// All versions in a range are lost, by this event. Some were written in a region that is left, before a split.
+    fn forget_all(&mut self, region: &Region, event: u64) {
+        let inside = self.keys.range_mut(region.start.clone()..);
+        for (_, key) in inside.take_while(|(name, _)| region.end.is_empty() || **name < region.end) {
+            for timestamp in key.versions() {
+                self.lost.insert(timestamp, event);
+                key.forget(timestamp);
+            }
+        }
+    }
+
     /// None of the operation's timestamps but `except` may have been seen.
     fn failed(&mut self, op: &Op, except: Option<u64>) -> Judged {
         let Ask::Write { edits } = &op.ask else { return Ok(()) };
@@ -168,6 +180,9 @@ impl Check for Linearizable {
     fn on(&mut self, event: &Event, known: &Known) -> Judged {
         if let Some(cut) = known.cuts().made() {
             self.forget(&cut.lost, event.seq, known);
+            if let Some(region) = &cut.emptied {
+                self.forget_all(region, event.seq);
+            }
             return Ok(());
         }
         let (op, outcome) = match &event.body {

@@ -58,6 +58,8 @@ pub struct Cut {
     pub held_by: Option<PeerId>,
     /// The timestamps of the writes that are lost.
     pub lost: Vec<u64>,
+    /// The range of which nothing is left, whatever was written there, and in whichever region.
+    pub emptied: Option<Arc<Region>>,
 }
 
 struct Log {
@@ -200,20 +202,23 @@ impl Cuts {
                 let lost = reference.map_or_else(Vec::new, |reference| reference.cut(*region, from));
                 let epoch = known.map_or_else(Epoch::default, |region| region.epoch);
                 let (region, last_index, term) = (*region, *last_index, *term);
-                self.newest = Some(Cut { region, from, last_index, term, epoch, held_by, lost });
+                self.newest = Some(Cut { region, from, last_index, term, epoch, held_by, lost, emptied: None });
                 self.ever.retain(|id, known| *id != region || known.epoch.version <= epoch.version);
             }
             recovery::Fact::EmptyRegionCreated { region, .. } => {
                 let is_left = |id: RegionId| self.regions.keys().any(|(_, other)| *other == id);
-                let gone = self.ever.values().filter(|other| other.id != region.id && other.overlaps(region));
-                let gone: Vec<RegionId> = gone.map(|other| other.id).filter(|id| !is_left(*id)).collect();
+                let before = self.ever.values().filter(|other| other.id != region.id && other.overlaps(region));
+                let before: Vec<RegionId> = before.map(|other| other.id).collect();
+                let gone: Vec<RegionId> = before.iter().copied().filter(|id| !is_left(*id)).collect();
+                let emptied = (gone.len() == before.len()).then(|| region.clone());
                 let mut lost = Vec::new();
                 if let Some(reference) = reference {
                     gone.iter().for_each(|id| lost.extend(reference.forget(*id)));
                 }
                 self.ever.retain(|id, _| !gone.contains(id));
                 let (region, epoch) = (region.id, region.epoch);
-                self.newest = Some(Cut { region, from: 0, last_index: 0, term: 0, epoch, held_by: None, lost });
+                self.newest =
+                    Some(Cut { region, from: 0, last_index: 0, term: 0, epoch, held_by: None, lost, emptied });
             }
             _ => {}
         }

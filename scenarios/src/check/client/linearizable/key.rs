@@ -48,6 +48,12 @@ impl Key {
         self.unsettled = None;
     }
 
+    /// All versions that have taken effect or were shown.
+    pub(super) fn versions(&self) -> Vec<u64> {
+        let shown = self.floors.iter().map(|(_, shown)| *shown);
+        self.happened.keys().copied().chain(shown).collect()
+    }
+
     pub(super) fn has_happened(&self, timestamp: u64) -> bool {
         self.happened.contains_key(&timestamp)
     }
