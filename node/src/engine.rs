@@ -55,7 +55,7 @@ use crate::{env::Env, release::Release};
 use compaction::{Asked, Compactor};
 use recover::Recovered;
 use state::Shared;
-use write::{Request, Writer};
+use write::{Desk, Request, Writer};
 
 /// Sizes and limits of an engine.
 #[derive(Clone, Debug)]
@@ -121,6 +121,7 @@ impl Options {
 #[derive(Clone)]
 pub struct Engine {
     shared: Arc<Shared>,
+    desk: Desk,
     _last: Arc<StopOnDrop>,
 }
 
@@ -138,8 +139,9 @@ impl Engine {
         let Recovered { start, log } = recover::open(&env, dir, &options).await?;
         let sequence = start.sequence;
         let shared = Arc::new(Shared::new(env, dir.to_owned(), options, start));
-        let engine = Engine { shared: shared.clone(), _last: Arc::new(StopOnDrop(shared.clone())) };
-        engine.spawn("engine-write", Writer::new(shared.clone(), log, sequence).run());
+        let desk = Desk::new(Writer::new(shared.clone(), log, sequence));
+        let engine = Engine { shared: shared.clone(), desk: desk.clone(), _last: Arc::new(StopOnDrop(shared.clone())) };
+        engine.spawn("engine-write", desk.serve(shared.clone()));
         engine.spawn("engine-flush", flush::run(shared.clone()));
         engine.spawn("engine-compact", Compactor::new(shared.clone()).run());
         engine.spawn("engine-remove", files::run(shared));
@@ -164,6 +166,15 @@ impl Engine {
             return Ok(());
         }
         self.shared.queue.ask(&self.shared, Request::Write { batch, sync }).await
+    }
+
+    /// Writes like [`Engine::write`], in the caller's own task when nobody else is writing. The caller promises to wait for
+    /// the end: if the future is dropped in the middle, the engine takes no further write.
+    pub async fn write_to_the_end(&self, batch: WriteBatch, sync: bool) -> Result<(), Error> {
+        match self.desk.write(&self.shared, batch, sync).await {
+            Ok(done) => done,
+            Err(batch) => self.write(batch, sync).await,
+        }
     }
 
     /// Makes all earlier writes durable.

@@ -49,9 +49,33 @@ struct State {
     due: Vec<Option<Due>>,
     free: Vec<u32>,
     sequence: u64,
-    /// The driver, while it sleeps, and until when.
-    driver: Option<Waker>,
-    sleeps_until_ns: u64,
+    driver: Option<Alarm>,
+}
+
+/// How the driver is woken.
+struct Alarm {
+    waker: Waker,
+    sleep: Sleep,
+    origin: Instant,
+    /// Deadlines that madsim will wake the driver at: it keeps a timer per poll of a sleep, and forgets none.
+    armed: BTreeSet<u64>,
+    /// The driver sleeps until then; zero while it is awake.
+    until_ns: u64,
+}
+
+impl Alarm {
+    /// Has madsim wake the driver at a time that has not come yet.
+    fn arm(&mut self, at_ns: u64) {
+        self.until_ns = at_ns;
+        if at_ns == u64::MAX || !self.armed.insert(at_ns) {
+            return;
+        }
+        // `reset` is how a deadline nearer than a millisecond is had from madsim.
+        Pin::new(&mut self.sleep).reset(self.origin + Duration::from_nanos(at_ns));
+        if Pin::new(&mut self.sleep).poll(&mut Context::from_waker(&self.waker)).is_ready() {
+            self.waker.wake_by_ref();
+        }
+    }
 }
 
 impl State {
@@ -98,10 +122,10 @@ impl Agenda {
     pub(crate) fn enter(&self, at_ns: u64, due: Due) {
         let mut state = self.state.lock();
         state.push(at_ns, due);
-        if at_ns < state.sleeps_until_ns
-            && let Some(driver) = state.driver.take()
+        if let Some(alarm) = &mut state.driver
+            && at_ns < alarm.until_ns
         {
-            driver.wake();
+            alarm.arm(at_ns);
         }
     }
 
@@ -121,15 +145,44 @@ impl Agenda {
         if state.next_ns().is_some_and(|at_ns| at_ns <= now_ns) { state.pop() } else { None }
     }
 
+    /// The driver works: what is entered now needs no alarm.
+    fn awake(&self, waker: &Waker) {
+        let mut state = self.state.lock();
+        let alarm = state.driver.get_or_insert_with(|| Alarm {
+            waker: waker.clone(),
+            sleep: self.time.sleep(Duration::ZERO),
+            origin: self.time.now_instant() - self.time.elapsed(),
+            armed: BTreeSet::new(),
+            until_ns: 0,
+        });
+        alarm.until_ns = 0;
+        alarm.waker.clone_from(waker);
+    }
+
+    /// The driver sleeps until the next is due, unless that is now.
+    fn asleep(&self) -> bool {
+        let mut state = self.state.lock();
+        let (now_ns, next_ns) = (self.now_ns(), state.next_ns().unwrap_or(u64::MAX));
+        if next_ns <= now_ns {
+            return false;
+        }
+        let alarm = state.driver.as_mut().expect("the driver is awake");
+        while alarm.armed.first().is_some_and(|&at_ns| at_ns <= now_ns) {
+            alarm.armed.pop_first();
+        }
+        alarm.arm(next_ns);
+        true
+    }
+
     /// Forgets everything, at the end of the world.
     pub(crate) fn clear(&self) {
         let mut state = self.state.lock();
-        let State { heap, due, free, .. } = &mut *state;
+        let State { heap, due, free, driver, .. } = &mut *state;
         heap.clear();
         free.clear();
-        let due = std::mem::take(due);
+        let gone = (std::mem::take(due), driver.take());
         drop(state);
-        drop(due);
+        drop(gone);
     }
 }
 
@@ -177,50 +230,27 @@ impl Future for Napping {
 /// The task that works the agenda off, until its node is killed.
 pub(crate) struct Driver {
     core: Arc<Core>,
-    sleep: Pin<Box<Sleep>>,
-    origin: Instant,
-    /// Deadlines that madsim will wake this task at: it keeps a timer per poll of a sleep, and forgets none.
-    armed: BTreeSet<u64>,
 }
 
 impl Driver {
     pub(crate) fn new(core: Arc<Core>) -> Self {
-        let time = TimeHandle::current();
-        let origin = time.now_instant() - time.elapsed();
-        Driver { core, sleep: Box::pin(time.sleep(Duration::ZERO)), origin, armed: BTreeSet::new() }
+        Driver { core }
     }
 }
 
 impl Future for Driver {
     type Output = ();
 
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        let this = &mut *self;
-        let agenda = &this.core.agenda;
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let agenda = &self.core.agenda;
+        agenda.awake(context.waker());
         loop {
             while let Some(due) = agenda.pop_due() {
-                this.core.fall_due(due);
+                self.core.fall_due(due);
             }
-            let now_ns = agenda.now_ns();
-            while this.armed.first().is_some_and(|&at_ns| at_ns <= now_ns) {
-                this.armed.pop_first();
+            if agenda.asleep() {
+                return Poll::Pending;
             }
-            let mut state = agenda.state.lock();
-            let next_ns = state.next_ns().unwrap_or(u64::MAX);
-            if next_ns <= now_ns {
-                continue;
-            }
-            state.driver = Some(context.waker().clone());
-            state.sleeps_until_ns = next_ns;
-            drop(state);
-            if next_ns < u64::MAX && this.armed.insert(next_ns) {
-                // `reset` is how a deadline nearer than a millisecond is had from madsim.
-                this.sleep.as_mut().reset(this.origin + Duration::from_nanos(next_ns));
-                if this.sleep.as_mut().poll(context).is_ready() {
-                    continue;
-                }
-            }
-            return Poll::Pending;
         }
     }
 }

@@ -32,35 +32,69 @@ pub(crate) struct Entry {
     pub(crate) is_blob: bool,
 }
 
+/// The first bytes of a key, padded with zeroes: they decide nearly every comparison without a look at the key itself,
+/// which lies elsewhere in memory.
+type Head = [u64; 3];
+const HEAD_BYTES: usize = size_of::<Head>();
+
+#[inline]
+fn head(key: &[u8]) -> Head {
+    let mut bytes = [0; HEAD_BYTES];
+    let len = key.len().min(HEAD_BYTES);
+    bytes[..len].copy_from_slice(&key[..len]);
+    let number = |at: usize| u64::from_be_bytes(bytes[at..at + 8].try_into().expect("eight bytes"));
+    [number(0), number(8), number(16)]
+}
+
 struct Slot {
+    head: Head,
     key: Bytes,
     sequence: u64,
 }
 
+impl Slot {
+    fn new(key: Bytes, sequence: u64) -> Slot {
+        Slot { head: head(&key), key, sequence }
+    }
+}
+
 /// A position, of a stored slot or of a search that borrows its key.
 trait Position {
-    fn position(&self) -> (&[u8], u64);
+    fn position(&self) -> (&Head, &[u8], u64);
 }
 
 impl Position for Slot {
     #[inline]
-    fn position(&self) -> (&[u8], u64) {
-        (&self.key, self.sequence)
+    fn position(&self) -> (&Head, &[u8], u64) {
+        (&self.head, &self.key, self.sequence)
     }
 }
 
-struct Seek<'a>(&'a [u8], u64);
+struct Seek<'a>(Head, &'a [u8], u64);
+
+impl<'a> Seek<'a> {
+    fn new(key: &'a [u8], sequence: u64) -> Seek<'a> {
+        Seek(head(key), key, sequence)
+    }
+}
 
 impl Position for Seek<'_> {
     #[inline]
-    fn position(&self) -> (&[u8], u64) {
-        (self.0, self.1)
+    fn position(&self) -> (&Head, &[u8], u64) {
+        (&self.0, self.1, self.2)
     }
 }
 
 #[inline]
-fn compare(left: (&[u8], u64), right: (&[u8], u64)) -> Ordering {
-    left.0.cmp(right.0).then(right.1.cmp(&left.1))
+fn compare(left: (&Head, &[u8], u64), right: (&Head, &[u8], u64)) -> Ordering {
+    let ([a, b, c], [x, y, z]) = (left.0, right.0);
+    (a, b, c).cmp(&(x, y, z)).then_with(|| compare_rest(left.1, right.1)).then(right.2.cmp(&left.2))
+}
+
+/// Compares keys whose heads are equal.
+#[inline]
+fn compare_rest(left: &[u8], right: &[u8]) -> Ordering {
+    if left.len().max(right.len()) <= HEAD_BYTES { left.len().cmp(&right.len()) } else { left.cmp(right) }
 }
 
 macro_rules! ordered_by_position {
@@ -95,7 +129,7 @@ impl<'a> Borrow<dyn Position + 'a> for Slot {
 }
 
 /// What every entry costs besides its bytes.
-const OVERHEAD: usize = 96;
+const OVERHEAD: usize = 120;
 
 #[derive(Default)]
 struct Part {
@@ -128,11 +162,11 @@ impl MemTable {
             match op {
                 Op::Put(family, key, value) => {
                     bytes += key.len() + value.len() + OVERHEAD;
-                    self.parts[family as usize].map.insert(Slot { key, sequence: next }, Some(value));
+                    self.parts[family as usize].map.insert(Slot::new(key, next), Some(value));
                 }
                 Op::Delete(family, key) => {
                     bytes += key.len() + OVERHEAD;
-                    self.parts[family as usize].map.insert(Slot { key, sequence: next }, None);
+                    self.parts[family as usize].map.insert(Slot::new(key, next), None);
                 }
                 Op::DeleteRange(family, start, end) => {
                     bytes += start.len() + end.len() + OVERHEAD;
@@ -179,7 +213,7 @@ impl MemTable {
     /// The version of `key` that a reader at `sequence` sees: its number and value, `None` for a delete.
     #[inline]
     pub(crate) fn get(&self, family: Family, key: &[u8], sequence: u64) -> Option<(u64, Option<Bytes>)> {
-        let seek = Seek(key, sequence);
+        let seek = Seek::new(key, sequence);
         let entry = self.parts[family as usize].map.lower_bound::<dyn Position>(Bound::Included(&seek))?;
         (entry.key().key == key).then(|| (entry.key().sequence, entry.value().clone()))
     }
@@ -195,8 +229,8 @@ impl MemTable {
     ) {
         let map = &self.parts[family as usize].map;
         let mut entry = match start {
-            Bound::Included(key) => map.lower_bound::<dyn Position>(Bound::Included(&Seek(key, u64::MAX))),
-            Bound::Excluded(key) => map.lower_bound::<dyn Position>(Bound::Excluded(&Seek(key, 0))),
+            Bound::Included(key) => map.lower_bound::<dyn Position>(Bound::Included(&Seek::new(key, u64::MAX))),
+            Bound::Excluded(key) => map.lower_bound::<dyn Position>(Bound::Excluded(&Seek::new(key, 0))),
             Bound::Unbounded => map.front(),
         };
         let mut seen: Option<Bytes> = None;
@@ -232,6 +266,25 @@ mod tests {
 
     fn put(key: &'static [u8], value: &'static [u8]) -> Op {
         Op::Put(Family::Write, key.into(), value.into())
+    }
+
+    proptest::proptest! {
+        /// Short keys, long keys with a common beginning, and zeroes at the end, which padding could be mistaken for.
+        #[test]
+        fn slots_are_ordered_by_key_and_then_newest_first(
+            drawn in proptest::collection::vec(("[\\x00a]{0,3}", 0..2_usize, "[\\x00b]{0,3}", 0..3_u64), 2..20),
+        ) {
+            let mut plain: Vec<_> = drawn
+                .iter()
+                .map(|(first, long, last, sequence)| (format!("{first}{}{last}", "-".repeat(22 * long)), *sequence))
+                .collect();
+            let mut slots: Vec<_> = plain.iter().map(|(key, number)| Slot::new(key.clone().into(), *number)).collect();
+            slots.sort();
+            plain.sort_by(|(key, number), (other, than)| key.cmp(other).then(than.cmp(number)));
+            let slots: Vec<_> = slots.iter().map(|slot| (slot.key.to_vec(), slot.sequence)).collect();
+            let plain: Vec<_> = plain.into_iter().map(|(key, number)| (key.into_bytes(), number)).collect();
+            proptest::prop_assert_eq!(slots, plain);
+        }
     }
 
     #[test]

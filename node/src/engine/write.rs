@@ -1,8 +1,11 @@
-//! The one task that writes: group commit, memtable rotation, write stalls, ingestion.
+//! The one writer: group commit, memtable rotation, write stalls, ingestion.
 //!
-//! Callers leave requests in a queue and wait for the answer; a caller that goes away leaves nothing half done. The task
+//! Callers leave requests in a queue and wait for the answer; a caller that goes away leaves nothing half done. A task
 //! takes all waiting requests as one group: one append to the write-ahead log, at most one sync, then the memtable.
 //! A group becomes visible whole, after it is as durable as its members asked.
+//!
+//! A caller that stays to the end of its write may take the writer from the [`Desk`] when nobody waits, and spares
+//! itself the way through the task. Whoever goes away with the writer has ended the engine: half a write is never followed.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -66,6 +69,10 @@ impl Queue {
         answer.await.unwrap_or_else(|_| Err(shared.refusal().unwrap_or(Error::Stopped)))
     }
 
+    fn is_empty(&self) -> bool {
+        self.waiting.lock().0.is_empty()
+    }
+
     fn take(&self) -> VecDeque<Asked> {
         std::mem::take(&mut self.waiting.lock().0)
     }
@@ -78,7 +85,64 @@ impl Queue {
     }
 }
 
-/// The task's own state.
+/// Where the writer lies while nobody writes. Empty for good once a write was left half done.
+#[derive(Clone)]
+pub(crate) struct Desk(Arc<tokio::sync::Mutex<Option<Writer>>>);
+
+impl Desk {
+    pub(crate) fn new(writer: Writer) -> Desk {
+        Desk(Arc::new(tokio::sync::Mutex::new(Some(writer))))
+    }
+
+    /// Writes a batch at once if nobody else writes or waits to, and gives it back otherwise. The future must be polled to
+    /// its end.
+    pub(crate) async fn write(
+        &self,
+        shared: &Shared,
+        batch: WriteBatch,
+        sync: bool,
+    ) -> Result<Result<(), Error>, WriteBatch> {
+        let Ok(mut lying) = self.0.try_lock() else { return Err(batch) };
+        if !shared.queue.is_empty() || shared.refusal().is_some() {
+            return Err(batch);
+        }
+        let Some(mut writer) = lying.take() else { return Err(batch) };
+        let done = writer.commit([batch], sync).await;
+        *lying = Some(writer);
+        Ok(done)
+    }
+
+    /// Serves the queue until the engine stops or fails.
+    pub(crate) async fn serve(self, shared: Arc<Shared>) {
+        while shared.failure().is_none() {
+            let mut asked = shared.queue.take();
+            if asked.is_empty() && !shared.is_stopping() {
+                shared.queue.wake.notified().await;
+                continue;
+            }
+            let mut lying = self.0.lock().await;
+            let Some(mut writer) = lying.take() else { break };
+            let last = asked.is_empty();
+            if last {
+                if let Err(error) = writer.log.sync().await {
+                    shared.fail(&error);
+                }
+            } else {
+                writer.work_off(&mut asked).await;
+            }
+            *lying = Some(writer);
+            if last {
+                break;
+            }
+        }
+        let refusal = shared.refusal().unwrap_or(Error::Stopped);
+        for Asked { reply, .. } in shared.queue.close() {
+            let _ = reply.send(Err(refusal.clone()));
+        }
+    }
+}
+
+/// What the writer knows.
 pub(crate) struct Writer {
     shared: Arc<Shared>,
     log: LogWriter,
@@ -93,32 +157,13 @@ impl Writer {
         Writer { shared, log, sequence }
     }
 
-    /// Serves requests until the engine stops or fails.
-    pub(crate) async fn run(mut self) {
-        let shared = self.shared.clone();
-        while shared.failure().is_none() {
-            let mut asked = shared.queue.take();
-            if asked.is_empty() {
-                if shared.is_stopping() {
-                    if let Err(error) = self.log.sync().await {
-                        shared.fail(&error);
-                    }
-                    break;
-                }
-                shared.queue.wake.notified().await;
-                continue;
+    async fn work_off(&mut self, asked: &mut VecDeque<Asked>) {
+        while let Some(Asked { request, reply }) = asked.pop_front() {
+            match request {
+                Request::Write { batch, sync } => self.group(batch, sync, reply, asked).await,
+                Request::Rotate => drop(reply.send(self.rotate_unless_empty().await)),
+                Request::Ingest(files) => drop(reply.send(self.ingest(files).await)),
             }
-            while let Some(Asked { request, reply }) = asked.pop_front() {
-                match request {
-                    Request::Write { batch, sync } => self.group(batch, sync, reply, &mut asked).await,
-                    Request::Rotate => drop(reply.send(self.rotate_unless_empty().await)),
-                    Request::Ingest(files) => drop(reply.send(self.ingest(files).await)),
-                }
-            }
-        }
-        let refusal = shared.refusal().unwrap_or(Error::Stopped);
-        for Asked { reply, .. } in shared.queue.close() {
-            let _ = reply.send(Err(refusal.clone()));
         }
     }
 
@@ -154,9 +199,13 @@ impl Writer {
         }
     }
 
-    async fn commit(&mut self, batches: Vec<WriteBatch>, sync: bool) -> Result<(), Error> {
+    async fn commit(
+        &mut self,
+        batches: impl AsRef<[WriteBatch]> + IntoIterator<Item = WriteBatch>,
+        sync: bool,
+    ) -> Result<(), Error> {
         self.make_room().await?;
-        let done = self.log_group(&batches, sync).await;
+        let done = self.log_group(batches.as_ref(), sync).await;
         self.kept(done)?;
         let memtable = self.shared.sources().memtable.clone();
         let mut next = self.sequence + 1;

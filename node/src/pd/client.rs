@@ -7,7 +7,13 @@
 //! Timestamps are had in batches: whoever asks while a request is under way shares the next one, so that a timestamp
 //! is always given out after it was asked for.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use prost::Message;
@@ -97,6 +103,23 @@ struct Link {
     addresses: Vec<Arc<str>>,
     options: ClientOptions,
     line: Mutex<Line>,
+    /// Whether a caller asks for its own timestamp.
+    alone: AtomicBool,
+}
+
+/// A caller asks for its own timestamp, until this is dropped.
+struct Alone<'a>(&'a AtomicBool);
+
+impl<'a> Alone<'a> {
+    fn begin(taken: &'a AtomicBool) -> Option<Alone<'a>> {
+        (!taken.swap(true, Ordering::Relaxed)).then_some(Alone(taken))
+    }
+}
+
+impl Drop for Alone<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
 }
 
 #[derive(Default)]
@@ -127,7 +150,13 @@ impl Client {
     /// A client of the placement driver that is at one of `addresses`: the next one is tried after each failure.
     pub fn at<S: AsRef<str>>(env: &Env, addresses: &[S], options: ClientOptions) -> Client {
         let addresses = addresses.iter().map(|address| address.as_ref().into()).collect();
-        let link = Arc::new(Link { env: env.clone(), addresses, options, line: Mutex::default() });
+        let link = Arc::new(Link {
+            env: env.clone(),
+            addresses,
+            options,
+            line: Mutex::default(),
+            alone: AtomicBool::new(false),
+        });
         let (timestamps, waiting) = mpsc::unbounded_channel();
         env.spawn("timestamps", give_timestamps(Arc::clone(&link), waiting));
         Client { link, timestamps }
@@ -153,8 +182,12 @@ impl Client {
         answer!(self, Ask::AllocIds(Count { count }), "alloc-ids", Answer::Range(range) => range.first)
     }
 
-    /// A timestamp above all that were given out before this call.
+    /// A timestamp above all that were given out before this call. A caller who is alone asks for itself; who come while
+    /// it waits are served together.
     pub async fn timestamp(&self) -> Result<u64, Error> {
+        if let Some(_alone) = Alone::begin(&self.link.alone) {
+            return self.link.timestamps(1).await;
+        }
         let (give, given) = oneshot::channel();
         let gone = || Error::Unreachable { address: self.link.address(0), cause: "the process is stopping".into() };
         self.timestamps.send(give).map_err(|_| gone())?;
@@ -319,6 +352,14 @@ impl Link {
         }
     }
 
+    /// The first of so many consecutive timestamps.
+    async fn timestamps(&self, count: u64) -> Result<u64, Error> {
+        match self.ask(Ask::Timestamps(Count { count })).await? {
+            Answer::Range(range) if range.count >= count => Ok(range.first),
+            _ => Err(Error::Unfit("timestamps")),
+        }
+    }
+
     /// The address whose turn it is.
     fn address(&self, turn: usize) -> Arc<str> {
         self.addresses.get(turn % self.addresses.len().max(1)).cloned().unwrap_or_default()
@@ -380,12 +421,7 @@ impl Link {
 async fn give_timestamps(link: Arc<Link>, mut waiting: mpsc::UnboundedReceiver<oneshot::Sender<Result<u64, Error>>>) {
     let mut batch = Vec::new();
     while waiting.recv_many(&mut batch, TIMESTAMPS_MAX).await > 0 {
-        let count = batch.len() as u64;
-        let range = match link.ask(Ask::Timestamps(Count { count })).await {
-            Ok(Answer::Range(range)) if range.count >= count => Ok(range.first),
-            Ok(_) => Err(Error::Unfit("timestamps")),
-            Err(error) => Err(error),
-        };
+        let range = link.timestamps(batch.len() as u64).await;
         for (number, give) in batch.drain(..).enumerate() {
             // Whoever asked may have gone; the timestamp is then never used.
             let _ = give.send(range.clone().map(|first| first + number as u64));

@@ -235,7 +235,7 @@ struct Apply {
     /// What the batch writes to cached regions.
     cached: Vec<cache::Write>,
     /// The newest version of each key that the batch writes.
-    pending: BTreeMap<Bytes, write::Newest>,
+    pending: Vec<(Bytes, write::Newest)>,
     touched: BTreeSet<RegionId>,
     /// Regions that wait for the source of their merge.
     waiting: BTreeMap<RegionId, merge::Waiting>,
@@ -254,7 +254,7 @@ pub async fn run(shared: Shared, mut tasks: mpsc::UnboundedReceiver<Task>) {
         delegates: BTreeMap::new(),
         batch: WriteBatch::new(),
         cached: Vec::new(),
-        pending: BTreeMap::new(),
+        pending: Vec::new(),
         touched: BTreeSet::new(),
         waiting: BTreeMap::new(),
         events: BTreeMap::new(),
@@ -498,7 +498,7 @@ impl Apply {
             point!(self.shared.env.points, site::BEFORE_APPLY_WRITE).await;
             let mut batch = std::mem::take(&mut self.batch);
             self.write_cached(&mut batch);
-            self.shared.engine.write(batch, sync).await?;
+            self.shared.engine.write_to_the_end(batch, sync).await?;
             point!(self.shared.env.points, site::AFTER_APPLY_WRITE).await;
         }
         if let Some(cache) = &self.shared.cache {

@@ -19,7 +19,7 @@ fn latency(between: Between) -> Latency {
 /// How disks are.
 pub fn disk_config(knobs: &Knobs) -> DiskConfig {
     DiskConfig {
-        names: latency(knobs.get(knobs::DISK_WRITE)),
+        names: latency(knobs.get(knobs::DISK_NAMES)),
         read: latency(knobs.get(knobs::DISK_READ)),
         write: latency(knobs.get(knobs::DISK_WRITE)),
         sync: latency(knobs.get(knobs::DISK_SYNC)),

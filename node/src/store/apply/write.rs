@@ -118,13 +118,13 @@ impl Apply {
             }
             self.batch.put(Family::Write, version, stored);
             let newest = Newest { timestamp: mutation.timestamp, is_value: mutation.value.is_some() };
-            self.pending.insert(mutation.key.clone(), newest);
+            self.pending.push((mutation.key.clone(), newest));
         }
         Said::Written(Written { outcome: Outcome::Ok as i32, found: 0 })
     }
 
     async fn newest(&self, user_key: &Bytes) -> Result<Newest, Error> {
-        if let Some(newest) = self.pending.get(user_key) {
+        if let Some((_, newest)) = self.pending.iter().rev().find(|(key, _)| key == user_key) {
             return Ok(*newest);
         }
         let (start, end) = (key::data_key(user_key), key::versions_end(user_key));
