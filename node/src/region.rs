@@ -1,5 +1,7 @@
 //! Region, epoch, peer: the values that name a shard of the key space, and their rules. No I/O.
 
+use std::fmt;
+
 use bytes::Bytes;
 
 /// Names a region for ever.
@@ -114,6 +116,24 @@ impl Region {
     }
 }
 
+/// `region 5 [k1, k2) at 3.4: voter 7 on store 2, learner 8 on store 3`; the epoch is version and configuration.
+impl fmt::Display for Region {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (start, end) = (self.start.escape_ascii(), self.end.escape_ascii());
+        write!(out, "region {} [{start}, {end}) at {}.{}", self.id, self.epoch.version, self.epoch.conf_ver)?;
+        for (number, peer) in self.peers.iter().enumerate() {
+            let role = match peer.role() {
+                Role::Voter => "voter",
+                Role::Learner => "learner",
+                Role::IncomingVoter => "incoming voter",
+                Role::DemotingVoter => "demoting voter",
+            };
+            write!(out, "{} {role} {} on store {}", if number == 0 { ":" } else { "," }, peer.id, peer.store)?;
+        }
+        Ok(())
+    }
+}
+
 /// A range's end as a map key: the end of all keys is behind every key.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum End {
@@ -139,4 +159,22 @@ pub fn has_majority(region: &Region, is_lost: impl Fn(&Peer) -> bool, only_incom
         lost.len() < left.len()
     };
     quorum([Role::Voter, Role::IncomingVoter]) && (only_incoming || quorum([Role::Voter, Role::DemotingVoter]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_region_is_written_for_people() {
+        let peer = |id, store, role: Role| Peer { id, store, role: role as i32 };
+        let region = Region {
+            id: 5,
+            start: b"k1"[..].into(),
+            end: Bytes::new(),
+            epoch: Epoch { conf_ver: 4, version: 3 },
+            peers: vec![peer(7, 2, Role::Voter), peer(8, 3, Role::Learner)],
+        };
+        assert_eq!(region.to_string(), "region 5 [k1, ) at 3.4: voter 7 on store 2, learner 8 on store 3");
+    }
 }

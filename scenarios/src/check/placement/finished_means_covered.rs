@@ -45,7 +45,7 @@ fn covered(known: &Known) -> Judged {
             return Err(hole(from));
         }
         if !has_majority(&region, |peer| known.cuts().is_given_up(peer.store), false) {
-            let detail = format!("the recovery has finished, and region {} can elect nobody: {region:?}", region.id);
+            let detail = format!("the recovery has finished, and nobody can be elected: {region}");
             return Err(Violation::new("no-majority", detail));
         }
         reached = (!region.end.is_empty()).then(|| region.end.clone());

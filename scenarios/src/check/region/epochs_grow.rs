@@ -53,15 +53,17 @@ impl EpochsGrow {
             && incarnation == event.incarnation
             && (now.version < last.version || now.conf_ver < last.conf_ver)
         {
-            let detail = format!("peer {peer} of region {} goes back from epoch {last:?} to {now:?}", region.id);
+            let detail = format!(
+                "peer {peer} of region {} goes back from epoch {}.{} to {}.{}",
+                region.id, last.version, last.conf_ver, now.version, now.conf_ver
+            );
             return Err(Violation::new("epoch-went-back", detail));
         }
         let meaning = self.meanings.entry((region.id, now)).or_insert_with(|| region.clone());
         if Arc::ptr_eq(meaning, region) || same(meaning, region) {
             return Ok(());
         }
-        let detail =
-            format!("region {} at epoch {now:?} is {region:?} for peer {peer}, and was {meaning:?}", region.id);
+        let detail = format!("one epoch, two meanings: for peer {peer} {region}; for another {meaning}");
         Err(Violation::new("one-epoch-two-meanings", detail))
     }
 }
