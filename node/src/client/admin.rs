@@ -6,9 +6,9 @@ use bytes::Bytes;
 
 use super::{Client, Error, Inner, route::Attempt};
 use crate::{
-    region::{PeerId, Region, StoreId},
+    region::{Peer, PeerId, Region, Role, StoreId},
     wire::{
-        command::PeerChange,
+        command::{ChangeKind, PeerChange},
         kv::{Answer, Ask, Change, MergeInto, Nothing, SplitAt, Transfer},
     },
 };
@@ -61,6 +61,19 @@ impl Client {
     /// Changes the peers of the region that holds a key; more than one change goes through a joint configuration.
     pub async fn change_peers(&self, key: &Bytes, changes: Vec<PeerChange>) -> Result<Vec<Region>, Error> {
         self.0.admin(key, |_| Ok(Ask::ChangePeers(Change { changes: changes.clone() }))).await
+    }
+
+    /// Puts a voter in the place of the one on a store, which becomes a learner, by one joint change.
+    pub async fn replace_peer(&self, key: &Bytes, from: StoreId, new: Peer) -> Result<Vec<Region>, Error> {
+        let ask = |region: &Region| {
+            // As the region is now: a peer that has gone since is not to be named again.
+            let old = region.peer_on(from).copied().ok_or_else(|| "no such replica".to_owned())?;
+            let old = Peer { role: Role::Learner as i32, ..old };
+            let changes = [(ChangeKind::AddVoter, new), (ChangeKind::AddLearner, old)];
+            let changes = changes.map(|(kind, peer)| PeerChange { kind: kind as i32, peer }).to_vec();
+            Ok(Ask::ChangePeers(Change { changes }))
+        };
+        self.0.admin(key, ask).await
     }
 
     /// Has every replica of the region that holds a key hash its content.

@@ -180,7 +180,12 @@ impl Driver {
             }
             Ask::GetRegionById(ask) => {
                 let found = self.regions.get(ask.id).map(located);
-                found.ok_or_else(|| (Reason::RegionNotFound, format!("region {} not found", ask.id)))
+                // After a recovery regions are heard of again one by one, and some only once they have elected.
+                let missing = match self.regions.cover_all() {
+                    true => Reason::RegionNotFound,
+                    false => Reason::RegionsUnknown,
+                };
+                found.ok_or_else(|| (missing, format!("region {} not found", ask.id)))
             }
             Ask::AskSplit(ask) => self.ask_split(&ask),
             Ask::Merge(ask) => self.merge(ask, now),

@@ -370,15 +370,8 @@ impl Operator {
     async fn replace_peer(&self, key: &Bytes, from: &str, to: &str) -> Result<(), String> {
         let (from, to) = (self.store(from)?, self.store(to)?);
         let id = self.client.pd().alloc_ids(1).await.map_err(|error| error.to_string())?;
-        let regions = self.cluster.witness().with_rest(|rest| rest.regions());
-        let region = regions.into_iter().find(|region| region.contains(key));
-        let old = region.as_ref().and_then(|region| region.peer_on(from)).copied();
-        let old = old.ok_or_else(|| "no such replica".to_owned())?;
         let new = Peer { id, store: to, role: Role::Voter as i32 };
-        let old = Peer { role: Role::Learner as i32, ..old };
-        let changes = [(ChangeKind::AddVoter, new), (ChangeKind::AddLearner, old)];
-        let changes = changes.map(|(kind, peer)| PeerChange { kind: kind as i32, peer }).to_vec();
-        self.client.change_peers(key, changes).await.map(drop).map_err(|error| error.to_string())
+        self.client.replace_peer(key, from, new).await.map(drop).map_err(|error| error.to_string())
     }
 
     /// Asks until the recovery has begun: the placement driver has to miss the stores first. It forgets a recovery when

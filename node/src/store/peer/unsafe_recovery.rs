@@ -396,9 +396,15 @@ impl Peer {
             let peer = Id { role: role as i32, ..peer };
             PeerChange { kind: kind as i32, peer }
         };
+        // The plan was made before everything in the log was applied: who came since may be lost, too.
+        let lost = match &self.recovery.force {
+            Force::Leading { lost } if !failed.is_empty() => Some(lost),
+            _ => None,
+        };
         let mut changes = Vec::new();
         for peer in &self.region.peers {
-            let named = failed.iter().any(|failed| failed.id == peer.id);
+            let is_lost = lost.is_some_and(|lost| lost.contains(&peer.store));
+            let named = is_lost || failed.iter().any(|failed| failed.id == peer.id);
             match peer.role() {
                 Role::Learner if peer.id == self.me.id => {
                     changes.push(change(ChangeKind::AddVoter, *peer, Role::Voter));
