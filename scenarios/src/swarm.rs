@@ -72,10 +72,10 @@ pub fn generate(seed: u64) -> Plan {
     plan.knobs = settings::draw(&plan, root);
     budget::make_room(&mut plan, &courses);
     let moments = moments::Moments::draw(&plan, &courses, root);
-    let mut happenings = courses::take(&courses, &plan, &moments, root);
+    let scene = Scene::draw(&plan, root);
+    let mut happenings = courses::take(&courses, &scene, &moments, root);
     // How often a kind of the greatest weight happens.
     let most_often = *root.split("density").stream().pick(&[1, 2, 4, 6]).expect("a list");
-    let scene = Scene::draw(&plan, root);
     for kind in KINDS {
         let mut stream = root.split("kind").split(kind.name).stream();
         if !stream.ratio(1, 2) {

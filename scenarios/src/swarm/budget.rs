@@ -10,7 +10,8 @@
 //!   recovery, the plan changes no membership, so that the minority stays one, and there are as many stores left as a
 //!   region has replicas.
 //! - A columnar replica whose store is lost is replaced, not given up, as upstream (pd#9624): so where a columnar store is
-//!   lost, rules ask for no more of them than the others can hold.
+//!   lost, rules ask for no more of them than the others can hold. Recovery gives up what is lost of the regions that it
+//!   sees to; so this does not hold where it sees to all of them, one store with voters being left.
 //! - Nobody puts a replica on a store that leaves: an operator who does has made a mistake that nothing mends.
 //! - The placement driver forgets a recovery when it dies, and its operator would have to ask again; so it lives where one
 //!   is asked for.
@@ -20,7 +21,7 @@
 //! - A restore is alone: a cluster that is restored is in its operator's hands until everybody is led again.
 
 use super::{Course, Happening, moments::Moment};
-use crate::plan::{Action, Cluster, Nanos, Plan, knobs};
+use crate::plan::{Action, Cluster, Nanos, Node, Plan, knobs};
 
 /// Steps that the swarm never takes, and why.
 pub const EXCLUDED: &[(&str, &str)] = &[
@@ -90,37 +91,37 @@ pub(super) fn make_room(plan: &mut Plan, courses: &[Course]) {
 /// Without what would go past the promise.
 pub(super) fn keep_within(plan: &Plan, courses: &[Course], mut happenings: Vec<Happening>) -> Vec<Happening> {
     if [Course::Bury, Course::Wipe, Course::Lose].iter().any(|course| courses.contains(course)) {
-        happenings
-            .retain(|happening| happening.is_course || !happening.gesture.iter().any(|(_, action)| is_move(action)));
+        happenings.retain(|happening| happening.is_course || !happening.gesture.actions().any(is_move));
         for happening in &mut happenings {
-            happening.gesture.retain(|(_, action)| !is_move(action));
+            happening.gesture.retain(|action| !is_move(action));
         }
     }
     if courses.iter().any(|course| course.leaves_a_tombstone()) {
-        let mistakes = |(_, action): &(Nanos, Action)| matches!(action, Action::Restart { release: Some(_), .. });
-        happenings.retain(|happening| happening.is_course || !happening.gesture.iter().any(mistakes));
+        let mistakes = |action: &Action| matches!(action, Action::Restart { release: Some(_), .. });
+        happenings.retain(|happening| happening.is_course || !happening.gesture.actions().any(mistakes));
     }
     if courses.contains(&Course::Recover) {
-        happenings.retain(|happening| !happening.gesture.iter().any(|(_, action)| ends_the_placement_driver(action)));
+        happenings.retain(|happening| !happening.gesture.actions().any(ends_the_placement_driver));
     }
-    let lost = happenings.iter().flat_map(|happening| &happening.gesture).filter(|step| loses_columnar(step)).count();
+    let actions = || happenings.iter().flat_map(|happening| happening.gesture.actions());
+    let lost =
+        if loses_all_majorities(plan, actions()) { 0 } else { actions().filter(|step| loses_columnar(step)).count() };
     let held = plan.cluster.tiflash.saturating_sub(lost as u64);
-    for (_, action) in happenings.iter_mut().flat_map(|happening| &mut happening.gesture) {
+    for action in happenings.iter_mut().flat_map(|happening| happening.gesture.actions_mut()) {
         if let Action::SetTiflashReplica { count, .. } = action
             && lost > 0
         {
             *count = held.min(*count);
         }
     }
-    let leaving: Vec<String> = happenings.iter().flat_map(|happening| &happening.gesture).filter_map(leaves).collect();
+    let leaving: Vec<String> =
+        happenings.iter().flat_map(|happening| happening.gesture.actions()).filter_map(leaves).collect();
     for happening in &mut happenings {
-        happening
-            .gesture
-            .retain(|(_, action)| newcomer_on(action).is_none_or(|store| !leaving.iter().any(|l| l == store)));
+        happening.gesture.retain(|action| newcomer_on(action).is_none_or(|store| !leaving.iter().any(|l| l == store)));
     }
     happenings.retain(|happening| !happening.gesture.is_empty());
     if courses.contains(&Course::Restore) {
-        let restores = |happening: &Happening| happening.gesture.iter().any(|(_, step)| *step == Action::Restore {});
+        let restores = |happening: &Happening| happening.gesture.actions().any(|step| *step == Action::Restore {});
         let at = happenings.iter().find(|happening| restores(happening)).map(|happening| happening.when.clone());
         happenings.retain(|happening| match (&happening.when, &at) {
             _ if restores(happening) => true,
@@ -133,7 +134,7 @@ pub(super) fn keep_within(plan: &Plan, courses: &[Course], mut happenings: Vec<H
     let mut stops = std::collections::BTreeMap::new();
     happenings.retain(|happening| {
         let mut fits = true;
-        for (_, action) in &happening.gesture {
+        for action in happening.gesture.actions() {
             if let Action::DiskFault { node, kind, .. } = action
                 && stops_a_store(kind.as_str())
             {
@@ -153,7 +154,7 @@ fn is_move(action: &Action) -> bool {
 }
 
 /// The store that a step takes out of the cluster for good, or may.
-fn leaves((_, action): &(Nanos, Action)) -> Option<String> {
+fn leaves(action: &Action) -> Option<String> {
     match action {
         Action::Lose { node } | Action::RemoveStore { node, .. } | Action::BuryStore { node } => {
             Some(node.as_str().to_owned())
@@ -162,8 +163,19 @@ fn leaves((_, action): &(Nanos, Action)) -> Option<String> {
     }
 }
 
-fn loses_columnar((_, action): &(Nanos, Action)) -> bool {
+fn loses_columnar(action: &Action) -> bool {
     matches!(action, Action::Lose { node } | Action::BuryStore { node } if node.as_str().starts_with("tiflash-"))
+}
+
+/// Whether one store with voters is left at most, so that recovery sees to every region, and gives lost replicas up.
+fn loses_all_majorities<'a>(plan: &Plan, actions: impl Iterator<Item = &'a Action>) -> bool {
+    let is_row = |node: &&Node| !node.as_str().starts_with("tiflash-");
+    let lost = |action: &Action| match action {
+        Action::UnsafeRecover { stores, .. } => stores.0.iter().filter(is_row).count() as u64,
+        _ => 0,
+    };
+    let stores = plan.cluster.stores + plan.cluster.spare;
+    actions.map(lost).max().is_some_and(|lost| lost > 0 && lost + 1 >= stores)
 }
 
 fn ends_the_placement_driver(action: &Action) -> bool {

@@ -8,17 +8,19 @@ use sim::{Seed, Stream};
 
 use super::{
     Happening,
-    gesture::{self, Gesture, named},
+    gesture::{self, Gesture, Scene, Steps, named},
     kinds,
     moments::{Moment, Moments},
 };
-use crate::plan::{Action, Nanos, Node, Nodes, Plan, PointAction, Release, Site};
+use crate::plan::{Action, Cluster, Nanos, Node, Nodes, Plan, PointAction, Release, Site};
 
 /// A course that a plan can take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Course {
     /// A spare store joins, perhaps long after it was started.
     Join,
+    /// The whole key space is a table with columnar replicas.
+    Table,
     /// Stores go to other releases, as the table of releases allows.
     Releases,
     /// A store is taken out of service, and perhaps back.
@@ -38,6 +40,7 @@ pub enum Course {
 /// Every course.
 pub const COURSES: &[Course] = &[
     Course::Join,
+    Course::Table,
     Course::Releases,
     Course::Drain,
     Course::Bury,
@@ -52,6 +55,7 @@ impl Course {
     pub fn name(self) -> &'static str {
         match self {
             Course::Join => "join",
+            Course::Table => "table",
             Course::Releases => "releases",
             Course::Drain => "drain",
             Course::Bury => "bury",
@@ -69,7 +73,16 @@ impl Course {
 
     /// Whether a copy of regions is gone for good afterwards, or all stores crash at once: one such course at most.
     pub(super) fn is_exclusive(self) -> bool {
-        !matches!(self, Course::Join | Course::Releases)
+        !matches!(self, Course::Join | Course::Table | Course::Releases)
+    }
+
+    /// How often it is the one, of those that exclude each other: what goes a long way has more to meet.
+    fn weight(self) -> usize {
+        match self {
+            Course::Recover => 3,
+            Course::Drain => 2,
+            _ => 1,
+        }
     }
 }
 
@@ -78,10 +91,11 @@ pub(super) fn choose(plan: &mut Plan, root: Seed) -> Vec<Course> {
     let mut stream = root.split("courses").stream();
     let mut wanted: Vec<Course> = COURSES.to_vec();
     wanted.retain(|course| root.split("course").split(course.name()).stream().ratio(1, 2));
-    let mut exclusive: Vec<Course> = wanted.iter().copied().filter(|course| course.is_exclusive()).collect();
-    stream.shuffle(&mut exclusive);
-    // Half of the plans keep all that they have.
-    let one = exclusive.first().copied().filter(|_| stream.ratio(2, 3));
+    let exclusive = wanted.iter().copied().filter(|course| course.is_exclusive());
+    let exclusive: Vec<Course> = exclusive.flat_map(|course| std::iter::repeat_n(course, course.weight())).collect();
+    // A third of the plans keep all that they have.
+    let one = stream.pick(&exclusive).copied().filter(|_| stream.ratio(2, 3));
+    wanted.retain(|course| *course != Course::Table || plan.cluster.tiflash > 0);
     wanted.retain(|course| !course.is_exclusive() || Some(*course) == one);
     // A spare store runs as the release at first, and nobody takes it along.
     if wanted.contains(&Course::Join) && wanted.contains(&Course::Releases) {
@@ -93,14 +107,16 @@ pub(super) fn choose(plan: &mut Plan, root: Seed) -> Vec<Course> {
 }
 
 /// What happens in these courses.
-pub(super) fn take(courses: &[Course], plan: &Plan, moments: &Moments, root: Seed) -> Vec<Happening> {
+pub(super) fn take(courses: &[Course], scene: &Scene<'_>, moments: &Moments, root: Seed) -> Vec<Happening> {
+    let plan = scene.plan;
     let mut all = Vec::new();
     for course in courses {
         let mut stream = root.split("course").split(course.name()).split("details").stream();
         let stream = &mut stream;
-        let mut stays = matches!(course, Course::Join | Course::Releases | Course::Restore);
-        let (when, gesture) = match course {
+        let mut stays = matches!(course, Course::Join | Course::Table | Course::Releases | Course::Restore);
+        let (when, steps) = match course {
             Course::Join => (Moment::At(Nanos::millis(stream.range(50..=2_500))), join(plan, stream)),
+            Course::Table => (Moment::At(Nanos::millis(stream.range(50..=1_500))), table(plan, stream)),
             Course::Releases => {
                 let leaves = courses.iter().any(|course| course.leaves_a_tombstone());
                 (Moment::At(Nanos::millis(stream.range(200..=2_000))), releases(plan, leaves, stream))
@@ -120,12 +136,62 @@ pub(super) fn take(courses: &[Course], plan: &Plan, moments: &Moments, root: See
             }
         };
         let (name, is_shock) = ((course.name(), 0), course.is_exclusive());
+        let gesture = match course.is_exclusive() && *course != Course::Restore {
+            true => among(scene, steps, &mut root.split("course").split(course.name()).split("company").stream()),
+            false => steps.into(),
+        };
         all.push(Happening { name, when, is_shock, is_course: true, stays, gesture });
     }
     all
 }
 
-fn one(action: Action) -> Gesture {
+/// What takes a store away, in the middle of something else, in half of the plans, and with more trouble to come in half.
+fn among(scene: &Scene<'_>, mut steps: Steps, stream: &mut Stream) -> Gesture {
+    let gone: Vec<&Node> = steps.iter().flat_map(|(_, action)| concerns(action)).collect();
+    let nodes = scene.plan.cluster.nodes().into_iter().filter(|name| name != Cluster::PD).map(Node::new);
+    let stays: Vec<Node> = nodes.filter(|node| !gone.contains(&node)).collect();
+    let trouble = |stream: &mut Stream| match stream.pick(&stays) {
+        Some(node) if stream.ratio(1, 2) => gesture::trouble(scene, node, stream),
+        _ => gesture::bustle(scene, stream).steps,
+    };
+    for _ in 0..*stream.pick(&[0, 0, 1, 2]).expect("a list") {
+        let later = Nanos::millis(stream.range(0..=5_000));
+        steps.extend(gesture::delayed(later, trouble(stream)));
+    }
+    if stream.ratio(1, 2) {
+        return steps.into();
+    }
+    let mut first = trouble(stream);
+    if stream.ratio(1, 2) {
+        let changes = ["conf-", "split-", "merge-", "snapshot-", "elected", "peer-created"];
+        let on = Moments::fact_of(None, &changes, Nanos::secs(8), stream);
+        let then = gesture::delayed(gesture::soon(stream), steps);
+        return Gesture { steps: first, then: Some((on, then)) };
+    }
+    let wait = if stream.ratio(1, 2) { gesture::soon(stream) } else { Nanos::millis(stream.range(800..=4_000)) };
+    first.extend(gesture::delayed(wait, steps));
+    first.into()
+}
+
+/// The stores that a course is about.
+fn concerns(action: &Action) -> &[Node] {
+    match action {
+        Action::UnsafeRecover { stores, .. } => &stores.0,
+        Action::Lose { node }
+        | Action::Wipe { node }
+        | Action::Crash { node, .. }
+        | Action::RemoveStore { node, .. } => std::slice::from_ref(node),
+        _ => &[],
+    }
+}
+
+/// All keys are a table's from early on.
+fn table(plan: &Plan, stream: &mut Stream) -> Steps {
+    let count = stream.range(1..=plan.cluster.tiflash);
+    one(Action::SetTiflashReplica { table: 1, start: None, end: None, count })
+}
+
+fn one(action: Action) -> Steps {
     vec![(Nanos::ZERO, action)]
 }
 
@@ -134,7 +200,7 @@ fn any(plan: &Plan, stream: &mut Stream) -> Node {
 }
 
 /// The spare store starts; it may take long to register, and be asked for before that.
-fn join(plan: &Plan, stream: &mut Stream) -> Gesture {
+fn join(plan: &Plan, stream: &mut Stream) -> Steps {
     let node = named(plan.cluster.stores + 1);
     let mut steps = Vec::new();
     let late_ms = if stream.ratio(1, 2) { stream.range(300..=5_000) } else { 0 };
@@ -155,7 +221,7 @@ fn join(plan: &Plan, stream: &mut Stream) -> Gesture {
 
 /// A walk over the table of releases, each step of it allowed, rolling or at once, of some stores or of all. When a store
 /// `leaves`, nobody refuses it what its disk is not fit for: then each release takes over from all before.
-fn releases(plan: &Plan, leaves: bool, stream: &mut Stream) -> Gesture {
+fn releases(plan: &Plan, leaves: bool, stream: &mut Stream) -> Steps {
     let mut here = Row::parse(plan.cluster.release.as_str()).expect("the shape draws a release of the table");
     let every = stream.ratio(2, 3).then(|| Nanos::millis(stream.range(100..=600)));
     let whole = every.map_or(0, |every| every.0) * (plan.cluster.stores + plan.cluster.tiflash);
@@ -203,7 +269,7 @@ fn releases(plan: &Plan, leaves: bool, stream: &mut Stream) -> Gesture {
 }
 
 /// A store leaves; its record may be deleted while somebody still looks for it, and it may come back before.
-fn drain(plan: &Plan, stream: &mut Stream) -> Gesture {
+fn drain(plan: &Plan, stream: &mut Stream) -> Steps {
     let columnar = plan.cluster.tiflash > 1 && stream.ratio(1, 3);
     let node = match columnar {
         true => Node::new(format!("tiflash-{}", stream.range(1..=plan.cluster.tiflash))),
@@ -231,7 +297,7 @@ fn drain(plan: &Plan, stream: &mut Stream) -> Gesture {
 }
 
 /// A store dies and is buried with what is on it, and records of tombstones are deleted.
-fn bury(plan: &Plan, stream: &mut Stream) -> Gesture {
+fn bury(plan: &Plan, stream: &mut Stream) -> Steps {
     let node = any(plan, stream);
     let mut steps = one(Action::Crash { node: node.clone(), keep: kinds::keep(stream) });
     let buried_ms = stream.range(1_200..=3_500);
@@ -243,7 +309,7 @@ fn bury(plan: &Plan, stream: &mut Stream) -> Gesture {
 }
 
 /// Stores are lost at one moment, and a little later the operator asks for the recovery of what they took along.
-fn recover(plan: &Plan, moments: &Moments, all: bool, stream: &mut Stream) -> (Moment, Gesture) {
+fn recover(plan: &Plan, moments: &Moments, all: bool, stream: &mut Stream) -> (Moment, Steps) {
     let mut names: Vec<u64> = (1..=plan.cluster.stores).collect();
     stream.shuffle(&mut names);
     let lost = if all { plan.cluster.stores } else { stream.range(2..=(plan.cluster.stores - 1).max(2)) };
@@ -261,7 +327,7 @@ fn recover(plan: &Plan, moments: &Moments, all: bool, stream: &mut Stream) -> (M
         ),
         false => moments.draw_one(stream),
     };
-    let mut steps: Gesture = lost.iter().map(|node| (Nanos::ZERO, Action::Lose { node: node.clone() })).collect();
+    let mut steps: Steps = lost.iter().map(|node| (Nanos::ZERO, Action::Lose { node: node.clone() })).collect();
     let asked = Nanos::millis(stream.range(100..=1_500));
     let recover = Action::UnsafeRecover { stores: Nodes(lost), timeout: Nanos::secs(40) };
     steps.push((asked, recover));

@@ -34,7 +34,7 @@ pub const KINDS: &[Kind] = &[
     shock("stop", |scene, stream| {
         let node = scene.store(stream);
         let start = gesture::restart(node.clone(), None);
-        Some(vec![(Nanos::ZERO, Action::Stop { node }), (Nanos::millis(stream.range(1_000..=4_000)), start)])
+        Some(vec![(Nanos::ZERO, Action::Stop { node }), (Nanos::millis(stream.range(1_000..=4_000)), start)].into())
     }),
     kind("pause", |scene, stream| one(Action::Pause { node: scene.process(stream), lasting: Some(a_while(stream)) })),
     shock("partition", partition),
@@ -85,6 +85,8 @@ pub const KINDS: &[Kind] = &[
     kind("failpoint", points::for_a_while),
     kind("fall-behind", |scene, stream| Some(gesture::fall_behind(scene, stream))),
     shock("lead-and-lose", |scene, stream| Some(gesture::lead_and_lose(scene, stream))),
+    kind("bustle", |scene, stream| Some(gesture::bustle(scene, stream))),
+    shock("flap", |scene, stream| Some(gesture::flap(scene, stream))),
     kind("wander", |scene, stream| Some(gesture::wander(scene, stream))),
     kind("heal", |_, _| one(Action::Heal {})),
     kind("split", |scene, stream| one(Action::Split { key: scene.border(stream) })),
@@ -166,7 +168,7 @@ const fn shock(name: &'static str, draw: fn(&Scene<'_>, &mut Stream) -> Option<G
 }
 
 fn one(action: Action) -> Option<Gesture> {
-    Some(vec![(Nanos::ZERO, action)])
+    Some(vec![(Nanos::ZERO, action)].into())
 }
 
 /// What a crash leaves; often only what was synced, or everything.

@@ -8,9 +8,12 @@
 
 use sim::{Seed, Stream};
 
-use super::{Course, Happening, gesture};
+use super::{
+    Course, Happening,
+    gesture::{self, Gesture, Steps},
+};
 use crate::{
-    plan::{FactSpec, Nanos, Node, On, Plan, Step, When, knobs},
+    plan::{Action, FactSpec, Nanos, Node, On, Plan, Step, When, knobs},
     registry,
 };
 
@@ -96,6 +99,15 @@ impl Moments {
         Moment::Fact(On { fact, node, nth, fields: Default::default(), within, after: None }, wait)
     }
 
+    /// At any fact of one of some families, which is stated within a time.
+    pub(super) fn fact_of(node: Option<Node>, families: &[&str], within: Nanos, stream: &mut Stream) -> On {
+        let family = *stream.pick(families).expect("a list");
+        let facts: Vec<FactSpec> = registry::facts().into_iter().filter(|fact| fact.name.starts_with(family)).collect();
+        let fact = stream.pick(&facts).expect("nodes state facts").name.to_owned();
+        let nth = *stream.pick(&[1, 1, 1, 2, 3]).expect("a list");
+        On { fact, node, nth, fields: Default::default(), within, after: None }
+    }
+
     /// Moves some of what happens to just behind something else.
     ///
     /// With what, is drawn as a number for each of the others, of which the least counts: so one more changes nothing but
@@ -145,28 +157,39 @@ impl Moments {
     }
 }
 
-/// Puts the steps of what happens into the plan, in the order of time.
+/// Puts the steps of what happens into the plan: first what waits for a fact or is waited for, and then the rest in the
+/// order of time.
 pub(super) fn place(plan: &mut Plan, happenings: Vec<Happening>) {
     let mut timed = Vec::new();
-    for Happening { when, gesture, .. } in happenings {
-        match when {
-            Moment::At(start) => {
-                timed.extend(gesture.into_iter().map(|(wait, action)| (Nanos(start.0 + wait.0), action)));
+    for Happening { when, gesture: Gesture { steps, then }, .. } in happenings {
+        let (when, first) = match when {
+            Moment::At(start) if then.is_none() => {
+                timed.extend(steps.into_iter().map(|(wait, action)| (Nanos(start.0 + wait.0), action)));
+                continue;
             }
-            Moment::Fact(on, first) => {
-                let waits = first > Nanos::ZERO;
-                let mut steps = gesture.into_iter();
-                let leader = if waits { Some((Nanos::ZERO, crate::plan::Action::Note {})) } else { steps.next() };
-                let Some((_, action)) = leader else { continue };
-                plan.steps.push(Step { when: When::On(on), action });
-                let step = plan.steps.len() as u64;
-                plan.steps.extend(steps.map(|(wait, action)| {
-                    let wait = Nanos(first.0 + wait.0);
-                    Step { when: When::After { step, wait }, action }
-                }));
-            }
+            Moment::At(start) => (When::At(start), Nanos::ZERO),
+            Moment::Fact(on, first) => (When::On(on), first),
+        };
+        let begun = chain(plan, when, first, steps);
+        if let Some((on, steps)) = then {
+            chain(plan, When::On(On { after: Some(begun), ..on }), Nanos::ZERO, steps);
         }
     }
     timed.sort_by_key(|(at, _)| *at);
     plan.steps.extend(timed.into_iter().map(|(at, action)| Step { when: When::At(at), action }));
+}
+
+/// Steps of which the first comes `first` after a moment, and the others after it; the number of the one that leads.
+fn chain(plan: &mut Plan, when: When, first: Nanos, steps: Steps) -> u64 {
+    let mut steps = steps.into_iter().peekable();
+    let leads = first == Nanos::ZERO && steps.peek().is_some_and(|(wait, _)| *wait == Nanos::ZERO);
+    let leader = if leads { steps.next() } else { None };
+    let action = leader.map_or(Action::Note {}, |(_, action)| action);
+    plan.steps.push(Step { when, action });
+    let step = plan.steps.len() as u64;
+    plan.steps.extend(steps.map(|(wait, action)| {
+        let wait = Nanos(first.0 + wait.0);
+        Step { when: When::After { step, wait }, action }
+    }));
+    step
 }

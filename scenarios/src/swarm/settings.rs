@@ -56,7 +56,10 @@ fn clocks_and_raft(drawing: &mut Drawing) {
     let timeout = drawing.knobs.get(knobs::RAFT_TICK).0 * drawing.knobs.get(knobs::RAFT_ELECTION_TICKS);
     // Safely below the election timeout; now and then not, which a store mends by itself.
     drawing.knobs.set(knobs::RAFT_LEASE, Nanos(timeout * 8 / 10));
-    drawing.one_in(4, knobs::RAFT_LEASE, |stream| Nanos(timeout * stream.range(20..=120) / 100));
+    drawing.one_in(4, knobs::RAFT_LEASE, |stream| {
+        let (least, most) = of(stream, &[(20, 100), (100, 200)]);
+        Nanos(timeout * stream.range(least..=most) / 100)
+    });
     drawing.one_in(2, knobs::RAFT_HIBERNATE, |_| true);
     drawing.one_in(6, knobs::RAFT_MESSAGE, |stream| Size::kib(of(stream, &[1, 4, 16])));
     drawing.one_in(6, knobs::RAFT_INFLIGHT, |stream| stream.range(1..=16));

@@ -55,7 +55,7 @@ fn workload(stream: &mut Stream) -> Workload {
         rate,
         keys: *stream.pick(&[4, 16, 64, 128, 512]).expect("a list"),
         value_bytes: *stream.pick(&[[16, 64], [16, 1_024], [256, 4_096], [16, 16_384]]).expect("a list"),
-        lasting: Nanos::secs(stream.range(5..=15)),
+        lasting: Nanos::secs(stream.range(4..=12)),
         mix,
         ..Workload::default()
     }
