@@ -112,6 +112,34 @@ fn failed_writes_and_syncs_stop_the_engine_and_lose_nothing() {
     check_stops(DiskOp::SyncDir, EIO, "engine", true);
 }
 
+/// In the caller's own task a write may be left in the middle: its log has it, its memtable has not.
+#[test]
+fn a_write_left_in_the_middle_is_the_last() {
+    run(|room| async move {
+        let mut bench = Bench::new(&room).await;
+        let put = |number: u64| {
+            let mut batch = WriteBatch::new();
+            batch.put(Family::Lock, number.to_be_bytes().to_vec(), vec![1; 100]);
+            batch
+        };
+        bench.engine.write_to_the_end(put(0), true).await.expect("nobody leaves");
+        let stall = Fault::Stall(Duration::from_secs(1));
+        let guard = bench.process.disk().inject(FaultRule::new("*.log", stall).on(&[DiskOp::Sync]));
+        {
+            let left = std::pin::pin!(bench.engine.write_to_the_end(put(1), true));
+            assert!(futures::poll!(left).is_pending(), "its sync takes a second");
+        }
+        guard.lift();
+        assert!(matches!(bench.engine.write_to_the_end(put(2), true).await, Err(Error::Stopped)));
+        assert!(matches!(bench.put(3, true).await, Err(Error::Stopped)));
+        assert_eq!(bench.count().await.expect("reads go on"), 1);
+        bench.engine.stop().await.expect("its tasks end");
+        bench.process.crash(CrashKeep::Everything);
+        bench.reopen().await.expect("the disk is sound");
+        assert_eq!(bench.count().await.expect("no fault"), 2, "the log has the write that was left");
+    });
+}
+
 #[test]
 fn failed_and_short_reads_are_survived() {
     run(|room| async move {
