@@ -126,6 +126,8 @@ pub enum Mail {
     Next(RegionId, Box<placement::Next>),
     /// What the placement driver knows of a region whose peer asked whether it still belongs to it.
     Known(RegionId, PeerId, Option<Box<Region>>),
+    /// A region was merged away into this one, which has no peer on this store any more and had none that was made.
+    MergedInto(RegionId, PeerId, Box<Region>),
     /// This region should be in the cache, and why.
     LoadIntoCache(RegionId, &'static str),
     /// The region of this key is to be loaded into the cache (`true`) or evicted.

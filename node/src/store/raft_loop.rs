@@ -254,7 +254,10 @@ impl RaftLoop {
             Mail::CatchUp { region, target, commit, entries } => {
                 return self.on_catch_up(*region, *target, *commit, entries);
             }
-            Mail::Next(region, _) | Mail::Known(region, ..) | Mail::LoadIntoCache(region, _) => *region,
+            Mail::Next(region, _)
+            | Mail::Known(region, ..)
+            | Mail::MergedInto(region, ..)
+            | Mail::LoadIntoCache(region, _) => *region,
             Mail::Cache(key, load) => match self.holder(key) {
                 Some(region) if *load => return self.put(region, Mail::LoadIntoCache(region, "manual")),
                 Some(region) => return self.evict(region, "manual"),
@@ -442,6 +445,7 @@ impl RaftLoop {
                 peer.load_into_cache(turn, cause);
             }
             Mail::Known(_, named, known) if mine(named) => self.on_known(id, known.map(|known| *known)),
+            Mail::MergedInto(_, named, target) if mine(named) => self.on_target_left(id, *target),
             _ => {}
         }
     }

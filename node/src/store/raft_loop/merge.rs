@@ -339,7 +339,35 @@ impl RaftLoop {
             None if expected == 0 => true,
             None => self.reach.registry.lock().gone.get(&target.id).is_some_and(|&gone| gone >= expected),
         };
-        let Some(peer) = self.peers.get_mut(&id).filter(|peer| goes && peer.closing.is_none()) else { return };
+        match self.peers.contains_key(&target.id) {
+            _ if goes => self.go_with(id, target),
+            true => {}
+            false => self.ask_for_target(id, target, expected),
+        }
+    }
+
+    /// The target's peer was never made here, and may have been removed since the merge: then nobody will take this one in.
+    fn ask_for_target(&mut self, id: RegionId, target: Region, expected: PeerId) {
+        let Some(me) = self.peers.get(&id).filter(|peer| peer.closing.is_none()).map(|peer| peer.me.id) else { return };
+        let (pd, mailbox) = (self.reach.pd.clone(), self.turn.mailbox.clone());
+        self.turn.env.spawn("target-check", async move {
+            let Ok(known) = pd.region_by_id(target.id).await else { return };
+            let known = known.region;
+            if known.epoch.conf_ver > target.epoch.conf_ver && known.peer(expected).is_none() {
+                mailbox.send(Mail::MergedInto(id, me, Box::new(target)));
+            }
+        });
+    }
+
+    /// The target of a region that was merged away has left this store.
+    pub(super) fn on_target_left(&mut self, id: RegionId, target: Region) {
+        if self.peers.get(&target.id).is_none_or(|peer| !peer.region.is_initialized()) {
+            self.go_with(id, target);
+        }
+    }
+
+    fn go_with(&mut self, id: RegionId, target: Region) {
+        let Some(peer) = self.peers.get_mut(&id).filter(|peer| peer.closing.is_none()) else { return };
         peer.taken = Some(Taken { target, snapshot_of: None });
         self.destroy(id, "merged");
     }
