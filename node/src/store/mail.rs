@@ -166,8 +166,8 @@ pub enum Round {
 pub struct Written {
     /// The region.
     pub region: RegionId,
-    /// The peer.
-    pub peer: PeerId,
+    /// Which peer in memory: one that a split replaces has the same id, and readies of the same numbers.
+    pub instance: u64,
     /// The ready's number.
     pub number: u64,
     /// Whether the peer waits for it.
@@ -350,7 +350,7 @@ mod tests {
     use super::*;
 
     fn written(region: RegionId, urgent: bool) -> Vec<Written> {
-        vec![Written { region, peer: 1, number: 1, urgent }]
+        vec![Written { region, instance: 1, number: 1, urgent }]
     }
 
     #[test]

@@ -290,7 +290,7 @@ impl RaftLoop {
         let (mut written, mut applied) = std::mem::take(&mut self.news);
         for written in written.drain(..) {
             if let Some(peer) = self.peers.get_mut(&written.region)
-                && peer.me.id == written.peer
+                && peer.instance == written.instance
             {
                 peer.on_written(&mut self.turn, written.number);
                 enqueue(&mut self.busy, written.region, peer);

@@ -69,7 +69,7 @@ pub const ORDERS: &[OrderEntry] = &[
     },
     OrderEntry {
         name: "fresh-append-acknowledged",
-        doc: "An append was acknowledged whose sync took a millisecond or more.",
+        doc: "An append was acknowledged whose sync took a millisecond or more, or had not ended.",
         make: || Box::new(FreshAppend::default()),
     },
     OrderEntry {
@@ -355,7 +355,8 @@ impl Order for FreshAppend {
             Body::Node(Fact::Raft(raft::Fact::Acknowledged { region, index, .. })) => {
                 if let Some(append) = self.written.get_mut(&(event.node, *region)) {
                     append.acknowledged |= *index >= append.index;
-                    return append.slow && append.acknowledged;
+                    // Who acknowledges before the sync has ended is accused at once, and the sync never ends.
+                    return append.acknowledged && (append.slow || !append.synced);
                 }
             }
             _ => {}

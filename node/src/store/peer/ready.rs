@@ -135,7 +135,7 @@ impl Peer {
             if !urgent {
                 self.unhurried = number;
             }
-            turn.log.written.push(Written { region, peer: me, number, urgent });
+            turn.log.written.push(Written { region, instance: self.instance, number, urgent });
             self.writing.push_back((number, last));
         } else {
             self.persisted(number);

@@ -67,11 +67,10 @@ pub async fn apply(
     // From here on memory says Normal and a crash may still say Applying.
     drop(registration);
     let hasty = defect!(env.points, defects::TIKV_11746);
-    let mut removed = false;
+    env.state(Fact::CollectWhileApplying { region: id, term, index, removed: hasty });
     if hasty {
-        removed = manager.delete(Side::Received, key, false, "after-apply").await?;
+        manager.delete(Side::Received, key, false, "after-apply").await?;
     }
-    env.state(Fact::CollectWhileApplying { region: id, term, index, removed });
     let _ = point!(env.points, site::BEFORE_NORMAL_SYNC).await;
     engine.sync().await?;
     manager.set_durable_applying(id, None);

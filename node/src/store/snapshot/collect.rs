@@ -94,13 +94,13 @@ pub async fn collect(manager: &Manager, view: &dyn PeerView) -> Result<u64, Erro
         if needed && defect!(env.points, defects::TIKV_11746) {
             decision = Decision::Remove("collected");
         }
-        if let Decision::Remove(reason) = decision {
-            env.state(Fact::CollectWanted { region, term, index, reason: reason.into(), registered: false });
-            removed += u64::from(manager.delete(listed.side, listed.key, false, reason).await?);
-        }
         if needed {
             let removed = decision != Decision::Needed;
             env.state(Fact::CollectWhileApplying { region, term, index, removed });
+        }
+        if let Decision::Remove(reason) = decision {
+            env.state(Fact::CollectWanted { region, term, index, reason: reason.into(), registered: false });
+            removed += u64::from(manager.delete(listed.side, listed.key, false, reason).await?);
         }
     }
     removed += shrink(manager).await?;
