@@ -35,7 +35,7 @@ pub const SNAPSHOT_GC: Scenario = Scenario {
             name: "tikv-11746",
             doc: "A snapshot is applied, the Normal state is written and not yet durable, and its files are in the way.",
             check: "durable-applying-has-files",
-            trigger: &["snapshot-collect-while-applying"],
+            trigger: &["snapshot-met-while-applying"],
         },
         History {
             name: "tikv-4716",

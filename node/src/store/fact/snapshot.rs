@@ -48,6 +48,8 @@ crate::facts! { room "snapshot" wraps Snapshot;
     Collected "snapshots-collected" { idle: u64, removed: u64 }
     /// The collector removed a snapshot while a peer's state said it was to be applied from it, or refused to.
     CollectWhileApplying "snapshot-collect-while-applying" { region: RegionId, term: u64, index: u64, removed: bool }
+    /// The same, stated before anything is removed.
+    MetWhileApplying "snapshot-met-while-applying" { region: RegionId, term: u64, index: u64 }
     /// The collector's rule says that a snapshot may go; it stays when it is `registered`.
     CollectWanted "snapshot-collect-wanted" { region: RegionId, term: u64, index: u64, reason: Text, registered: bool }
     /// A snapshot of the same key was still here and is used again.

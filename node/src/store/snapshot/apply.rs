@@ -67,10 +67,12 @@ pub async fn apply(
     // From here on memory says Normal and a crash may still say Applying.
     drop(registration);
     let hasty = defect!(env.points, defects::TIKV_11746);
-    env.state(Fact::CollectWhileApplying { region: id, term, index, removed: hasty });
+    env.state(Fact::MetWhileApplying { region: id, term, index });
+    let mut removed = false;
     if hasty {
-        manager.delete(Side::Received, key, false, "after-apply").await?;
+        removed = manager.delete(Side::Received, key, false, "after-apply").await?;
     }
+    env.state(Fact::CollectWhileApplying { region: id, term, index, removed });
     let _ = point!(env.points, site::BEFORE_NORMAL_SYNC).await;
     engine.sync().await?;
     manager.set_durable_applying(id, None);

@@ -95,12 +95,15 @@ pub async fn collect(manager: &Manager, view: &dyn PeerView) -> Result<u64, Erro
             decision = Decision::Remove("collected");
         }
         if needed {
-            let removed = decision != Decision::Needed;
-            env.state(Fact::CollectWhileApplying { region, term, index, removed });
+            env.state(Fact::MetWhileApplying { region, term, index });
         }
         if let Decision::Remove(reason) = decision {
             env.state(Fact::CollectWanted { region, term, index, reason: reason.into(), registered: false });
             removed += u64::from(manager.delete(listed.side, listed.key, false, reason).await?);
+        }
+        if needed {
+            let removed = decision != Decision::Needed;
+            env.state(Fact::CollectWhileApplying { region, term, index, removed });
         }
     }
     removed += shrink(manager).await?;
