@@ -11,6 +11,11 @@ use super::crash::Chooser;
 /// The unit in which a medium writes all or nothing.
 pub const SECTOR_BYTES: u64 = 512;
 
+/// A file that grows takes room for this part of its length more than it needs.
+const GROWTH: usize = 4;
+/// And at least this many bytes.
+const GROWTH_LEAST: usize = 512;
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Status {
     Pending,
@@ -165,10 +170,14 @@ fn put(bytes: &mut Vec<u8>, offset: u64, data: &[u8]) {
     if data.is_empty() {
         return;
     }
+    let end = offset + data.len();
+    if end > bytes.capacity() {
+        // A log is most of what a run holds: a file that doubles would hold half of it for nothing.
+        bytes.reserve_exact(end - bytes.len() + (bytes.len() / GROWTH).max(GROWTH_LEAST));
+    }
     if offset == bytes.len() {
         return bytes.extend_from_slice(data);
     }
-    let end = offset + data.len();
     if end > bytes.len() {
         bytes.resize(end, 0);
     }
