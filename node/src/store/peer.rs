@@ -128,6 +128,8 @@ pub struct Peer {
     snapshots_until: u64,
     /// For a leader: followers from which nothing came since then.
     silent: BTreeMap<PeerId, Instant>,
+    /// For a leader: followers whose stores could not be reached, and from which nothing came since.
+    unreached: BTreeSet<PeerId>,
     /// Where peers live that wrote before this one knew its region.
     strangers: BTreeMap<PeerId, Id>,
     /// When a raft message came last.
@@ -209,6 +211,7 @@ impl Peer {
             pending: 0,
             snapshots_until: 0,
             silent: BTreeMap::new(),
+            unreached: BTreeSet::new(),
             strangers: BTreeMap::new(),
             heard: turn.now,
             letterheads: BTreeMap::new(),
@@ -413,6 +416,11 @@ impl Peer {
             // Asleep, it would never miss the follower, and nobody would replace that.
             self.wake(turn, "follower-unreachable");
             self.raw.report_unreachable(peer.id);
+            self.unreached.insert(peer.id);
+            if self.raw.raft.lead_transferee == Some(peer.id) {
+                // It may never have heard of it, and until then nothing could be proposed.
+                self.raw.raft.abort_leader_transfer();
+            }
         } else if peer.id == self.leader_id() {
             self.wake(turn, "leader-unreachable");
         }

@@ -29,6 +29,8 @@ use crate::{
 
 /// How many reads a probe has under way at most.
 const PROBE_READERS: usize = 16;
+/// A probe waits for so long before it asks again what was not answered.
+const PROBE_AGAIN: Duration = Duration::from_millis(100);
 
 /// How long the placement driver is asked for what it is not ready to do.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -353,7 +355,10 @@ impl Operator {
             }
             Order::Cache { node, key, load } => self.cache(node, key, load),
             Order::Chore { node, chore } => self.chore(&node, chore),
-            Order::Probe => self.probe().await,
+            Order::Probe => {
+                self.probe().await;
+                Ok(())
+            }
         }
     }
 
@@ -471,7 +476,9 @@ impl Operator {
         Ok(())
     }
 
-    async fn probe(&self) -> Result<(), String> {
+    /// Reads every key and has every region hashed, until all is answered: a client gives up sooner than a cluster has to
+    /// come to rest, so whoever asked sets the limit.
+    async fn probe(&self) {
         let plan = self.cluster.plan().clone();
         let witness = self.cluster.witness().clone();
         let first = u32::try_from(plan.workload.clients + 1).unwrap_or(u32::MAX);
@@ -482,17 +489,17 @@ impl Operator {
             async move {
                 let mut known = BTreeMap::new();
                 for key in keys {
-                    if !workload::get(&self.client, key.clone(), ReadBy::ReadIndex, &mut log, &mut known).await {
-                        return Err(format!("{} cannot be read", String::from_utf8_lossy(key)));
+                    while !workload::get(&self.client, key.clone(), ReadBy::ReadIndex, &mut log, &mut known).await {
+                        self.handle.clock().sleep(PROBE_AGAIN).await;
                     }
                 }
-                Ok(())
             }
         });
-        futures::future::try_join_all(readers).await?;
+        futures::future::join_all(readers).await;
         for region in self.cluster.witness().with_rest(|rest| rest.regions()) {
-            self.client.compute_hash(&region.start).await.map_err(|error| error.to_string())?;
+            while self.client.compute_hash(&region.start).await.is_err() {
+                self.handle.clock().sleep(PROBE_AGAIN).await;
+            }
         }
-        Ok(())
     }
 }

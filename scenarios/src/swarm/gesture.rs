@@ -255,6 +255,31 @@ pub(super) fn bustle(scene: &Scene<'_>, stream: &mut Stream) -> Gesture {
     steps.into()
 }
 
+/// A key's region is loaded into caches again and again; what else is asked for meanwhile may meet a load under way.
+pub(super) fn reload(scene: &Scene<'_>, stream: &mut Stream) -> Option<Gesture> {
+    if !scene.plan.knobs.get(knobs::CACHE_ENABLED) {
+        return None;
+    }
+    let key = scene.key(stream);
+    let mut steps = Vec::new();
+    let mut at = Nanos::ZERO;
+    for _ in 0..stream.range(2..=10) {
+        let node = stream.ratio(1, 2).then(|| scene.store(stream));
+        steps.push((at, Action::CacheEvict { node: node.clone(), key: key.clone() }));
+        at = Nanos(at.0 + Nanos::millis(stream.range(5..=200)).0);
+        steps.push((at, Action::CacheLoad { node, key: key.clone() }));
+        let next = match stream.below(8) {
+            0 => Some(Action::Split { key: scene.border(stream) }),
+            1 => order(scene, None, stream),
+            _ => None,
+        };
+        let wait = soon(stream);
+        steps.extend(next.map(|action| (Nanos(at.0 + wait.0), action)));
+        at = Nanos(at.0 + Nanos::millis(stream.range(20..=400)).0);
+    }
+    Some(steps.into())
+}
+
 /// A store dies again and again, and is soon back each time; two others may not hear each other meanwhile.
 pub(super) fn flap(scene: &Scene<'_>, stream: &mut Stream) -> Gesture {
     let node = scene.store(stream);

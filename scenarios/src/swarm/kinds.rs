@@ -133,6 +133,7 @@ pub const KINDS: &[Kind] = &[
         let node = cache(scene, stream)?;
         one(Action::CacheEvict { node, key: scene.key(stream) })
     }),
+    kind("reload", gesture::reload),
     kind("set-tiflash-replica", |scene, stream| {
         if scene.plan.cluster.tiflash == 0 {
             return None;

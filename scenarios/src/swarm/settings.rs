@@ -81,7 +81,7 @@ fn room(drawing: &mut Drawing) {
     drawing.one_in(8, knobs::NET_CAPACITY, |stream| Size::kib(of(stream, &[1_024, 10_240])));
     drawing.one_in(6, knobs::DISK_READ, |stream| between(stream, 3));
     drawing
-        .one_in(3, knobs::DISK_WRITE, |stream| Between::new(Nanos::micros(5), Nanos::micros(of(stream, &[50, 2_000]))));
+        .one_in(2, knobs::DISK_WRITE, |stream| Between::new(Nanos::micros(5), Nanos::micros(of(stream, &[50, 2_000]))));
     drawing.one_in(6, knobs::DISK_NAMES, |stream| between(stream, 2));
     drawing.one_in(3, knobs::DISK_SYNC, |stream| between(stream, 20));
 }

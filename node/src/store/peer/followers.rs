@@ -43,9 +43,11 @@ impl Peer {
     pub(super) fn listen(&mut self, turn: &Turn) {
         if !self.is_leader() {
             self.silent.clear();
+            self.unreached.clear();
             return;
         }
         self.silent.retain(|id, _| self.region.peer(*id).is_some());
+        self.unreached.retain(|id| self.region.peer(*id).is_some());
         for peer in &self.region.peers {
             if peer.id != self.me.id {
                 // Every message takes its sender out again.

@@ -328,6 +328,10 @@ impl Peer {
         if self.admin.is_some() || self.raw.raft.has_pending_conf() {
             return answer.refuse(Reason::AdminUnderWay, "another admin command is under way");
         }
+        if self.unreached.contains(&to) {
+            // It would not hear of it, and until that is noticed the region would take no writes.
+            return answer.refuse(Reason::ServerIsBusy, format!("peer {to} cannot be reached"));
+        }
         self.propose_gathered(turn);
         let (region, peer) = (self.region.id, self.me.id);
         if turn.cache.as_ref().is_some_and(|cache| cache.is_active(region))

@@ -89,6 +89,7 @@ impl Peer {
             self.strangers.insert(from.id, from);
         }
         self.silent.remove(&from.id);
+        self.unreached.remove(&from.id);
         self.heard = turn.now;
         let kind = message.get_msg_type();
         match kind {
