@@ -194,6 +194,7 @@ impl Stream {
         let Some(first) = self.receiver.recv().await else { return };
         let mut queue = vec![first];
         loop {
+            let began = self.env.now();
             let end = self.stream(&mut queue).await;
             self.client.set_line(self.store, None);
             match end {
@@ -201,11 +202,10 @@ impl Stream {
                 End::Tombstone => return self.env.state(lifecycle::Fact::Blocked { store: self.store }),
                 End::Broken(cause) => self.env.state(lifecycle::Fact::Disconnected { store: self.store, cause }),
             }
-            let was_up = std::mem::take(&mut self.was_up);
-            if was_up {
-                // The store can be reached: what failed before says nothing of now.
+            if self.env.now().since(began) > options.raft_client_max_backoff {
                 backoff = options.raft_client_backoff;
             }
+            let was_up = std::mem::take(&mut self.was_up);
             if self.lose(&mut queue) || was_up {
                 self.client.0.mailbox.send(Mail::Unreachable(self.store));
             }
