@@ -13,6 +13,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use futures::future::{Either, select};
 
 use crate::{
@@ -87,11 +88,25 @@ async fn boot(cluster: &Arc<Cluster>, orders: &Orders) -> Result<(), Failure> {
     let deadline_ns = cluster.room().true_ns() + BOOT_LIMIT.as_nanos() as u64;
     settle(cluster, deadline_ns).await.map_err(|missing| unbooted(&missing))?;
     let keys = workload::borders(&plan.workload, plan.cluster.regions);
-    if !keys.is_empty() {
-        orders.carry_out(Order::Split { keys }).await.map_err(|cause| unbooted(&[cause]))?;
+    split(cluster, orders, keys, deadline_ns).await
+}
+
+/// Splits the cluster into the plan's regions. An answer may be late where a plan makes everything slow, and says nothing
+/// then of what has come about: what counts is whether the regions are there, so it is looked, and asked for the rest.
+async fn split(cluster: &Cluster, orders: &Orders, keys: Vec<Bytes>, deadline_ns: u64) -> Result<(), Failure> {
+    let mut keys = keys;
+    while !keys.is_empty() {
+        let asked = orders.carry_out(Order::Split { keys: keys.clone() }).await;
         settle(cluster, deadline_ns).await.map_err(|missing| unbooted(&missing))?;
+        let Err(cause) = asked else { return Ok(()) };
+        if cluster.room().true_ns() >= deadline_ns {
+            return Err(unbooted(&[cause]));
+        }
+        cluster.room().sleep(LOOK).await;
+        let starts = cluster.witness().with_rest(|rest| rest.regions());
+        keys.retain(|key| !starts.iter().any(|region| region.start == *key));
     }
-    Ok(())
+    settle(cluster, deadline_ns).await.map_err(|missing| unbooted(&missing))
 }
 
 fn unbooted(missing: &[String]) -> Failure {
