@@ -126,10 +126,8 @@ pub struct Peer {
     pending: usize,
     /// For a leader: up to here there may be logs that begin later: a snapshot was sent, or may have been by others.
     snapshots_until: u64,
-    /// For a leader: followers from which nothing came since then.
-    silent: BTreeMap<PeerId, Instant>,
-    /// For a leader: followers whose stores could not be reached, and from which nothing came since.
-    unreached: BTreeSet<PeerId>,
+    /// For a leader: followers from which nothing comes.
+    silent: followers::Silent,
     /// Where peers live that wrote before this one knew its region.
     strangers: BTreeMap<PeerId, Id>,
     /// When a raft message came last.
@@ -210,8 +208,7 @@ impl Peer {
             leaving: None,
             pending: 0,
             snapshots_until: 0,
-            silent: BTreeMap::new(),
-            unreached: BTreeSet::new(),
+            silent: followers::Silent::default(),
             strangers: BTreeMap::new(),
             heard: turn.now,
             letterheads: BTreeMap::new(),
@@ -416,7 +413,7 @@ impl Peer {
             // Asleep, it would never miss the follower, and nobody would replace that.
             self.wake(turn, "follower-unreachable");
             self.raw.report_unreachable(peer.id);
-            self.unreached.insert(peer.id);
+            self.silent.cannot_reach(peer.id, turn.now);
             if self.raw.raft.lead_transferee == Some(peer.id) {
                 // It may never have heard of it, and until then nothing could be proposed.
                 self.raw.raft.abort_leader_transfer();

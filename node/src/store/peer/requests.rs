@@ -328,7 +328,7 @@ impl Peer {
         if self.admin.is_some() || self.raw.raft.has_pending_conf() {
             return answer.refuse(Reason::AdminUnderWay, "another admin command is under way");
         }
-        if self.unreached.contains(&to) {
+        if self.silent.is_unreached(to) {
             // It would not hear of it, and until that is noticed the region would take no writes.
             return answer.refuse(Reason::ServerIsBusy, format!("peer {to} cannot be reached"));
         }

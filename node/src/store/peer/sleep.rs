@@ -143,7 +143,7 @@ impl Peer {
     }
 
     fn fall_asleep(&mut self, turn: &Turn) {
-        self.silent.clear();
+        self.silent.forget();
         self.sleep.asleep = true;
         self.sleep.idle_ticks = 0;
         self.sleep.agreed.clear();
@@ -169,6 +169,7 @@ impl Peer {
 
     /// A follower sleeps.
     pub(super) fn on_asleep(&mut self, turn: &mut Turn, from: Id, words: Words) {
+        self.silent.heard(from.id);
         let fits = self.is_leader()
             && self.sleep.idle_ticks > turn.options.hibernate_ticks
             && words.term == self.term()

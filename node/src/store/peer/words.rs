@@ -88,8 +88,7 @@ impl Peer {
         if self.region.peer(from.id).is_none() {
             self.strangers.insert(from.id, from);
         }
-        self.silent.remove(&from.id);
-        self.unreached.remove(&from.id);
+        self.silent.heard(from.id);
         self.heard = turn.now;
         let kind = message.get_msg_type();
         match kind {
