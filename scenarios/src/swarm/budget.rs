@@ -18,6 +18,8 @@
 //! - The placement driver knows which releases its members ran as, and refuses what their disks are not fit for. It says
 //!   nothing of those that have left: so where one leaves, each release reads what all before it wrote, and nobody makes a
 //!   mistake.
+//! - Where a recovery is asked for, nobody removes replicas from stores that stay. Recovery counts what is left of a region by
+//!   store, as upstream: what a removed peer reports, whose removal a force leader's log no longer has, passes for a voter.
 //! - A restore is alone: a cluster that is restored is in its operator's hands until everybody is led again.
 
 use super::{Course, Happening, moments::Moment};
@@ -102,6 +104,11 @@ pub(super) fn keep_within(plan: &Plan, courses: &[Course], mut happenings: Vec<H
     }
     if courses.contains(&Course::Recover) {
         happenings.retain(|happening| !happening.gesture.actions().any(ends_the_placement_driver));
+        let given_up: Vec<Node> =
+            happenings.iter().flat_map(|happening| happening.gesture.actions()).flat_map(recovered).cloned().collect();
+        for happening in &mut happenings {
+            happening.gesture.retain(|action| removed_from(action).is_none_or(|store| given_up.contains(store)));
+        }
     }
     let actions = || happenings.iter().flat_map(|happening| happening.gesture.actions());
     let lost =
@@ -184,6 +191,22 @@ fn ends_the_placement_driver(action: &Action) -> bool {
             node.as_str() == Cluster::PD
         }
         _ => false,
+    }
+}
+
+/// The stores that a step gives up.
+fn recovered(action: &Action) -> &[Node] {
+    match action {
+        Action::UnsafeRecover { stores, .. } => &stores.0,
+        _ => &[],
+    }
+}
+
+/// The store from which a step takes a replica.
+fn removed_from(action: &Action) -> Option<&Node> {
+    match action {
+        Action::RemovePeer { store, .. } => Some(store),
+        _ => None,
     }
 }
 

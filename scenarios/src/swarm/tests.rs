@@ -111,6 +111,28 @@ fn a_plan_that_loses_a_copy_for_good_changes_no_membership_and_has_stores_enough
 }
 
 #[test]
+fn where_a_recovery_is_asked_for_nobody_removes_replicas_from_stores_that_stay() {
+    let mut removed = 0;
+    for plan in (0..1_000).map(generate) {
+        let given_up = |action: &Action| match action {
+            Action::UnsafeRecover { stores, .. } => stores.0.clone(),
+            _ => Vec::new(),
+        };
+        let given_up: Vec<_> = plan.steps.iter().flat_map(|step| given_up(&step.action)).collect();
+        if given_up.is_empty() {
+            continue;
+        }
+        for step in &plan.steps {
+            if let Action::RemovePeer { store, .. } = &step.action {
+                assert!(given_up.contains(store), "seed {}: {store:?}", plan.seed);
+                removed += 1;
+            }
+        }
+    }
+    assert!(removed > 3, "{removed}");
+}
+
+#[test]
 fn what_is_left_out_exists() {
     let steps = crate::plan::action::KINDS.iter().map(|kind| kind.name.to_owned());
     let faults = crate::plan::DiskFault::ALL.iter().map(|kind| format!("disk-fault {kind}"));
