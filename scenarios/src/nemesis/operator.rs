@@ -11,7 +11,6 @@ use bytes::Bytes;
 use node::{
     client::{Client, Error},
     env::Env,
-    region::{Peer, Role},
     wire::{
         command::{ChangeKind, PeerChange},
         kv::ReadBy,
@@ -316,11 +315,7 @@ impl Operator {
             }
             Order::AddPeer { key, store, learner } => {
                 let store = self.store(&store)?;
-                let id = self.client.pd().alloc_ids(1).await.map_err(|error| error.to_string())?;
-                let (kind, role) =
-                    if learner { (ChangeKind::AddLearner, Role::Learner) } else { (ChangeKind::AddVoter, Role::Voter) };
-                let peer = Peer { id, store, role: role as i32 };
-                self.change(&key, PeerChange { kind: kind as i32, peer }).await
+                self.client.add_peer(&key, store, learner).await.map(drop).map_err(said)
             }
             Order::RemovePeer { key, store } => {
                 let store = self.store(&store)?;
@@ -328,9 +323,13 @@ impl Operator {
                 let region = regions.into_iter().find(|region| region.contains(&key));
                 let peer = region.as_ref().and_then(|region| region.peer_on(store)).copied();
                 let peer = peer.ok_or_else(|| "no such replica".to_owned())?;
-                self.change(&key, PeerChange { kind: ChangeKind::Remove as i32, peer }).await
+                let change = PeerChange { kind: ChangeKind::Remove as i32, peer };
+                self.client.change_peers(&key, vec![change]).await.map(drop).map_err(said)
             }
-            Order::ReplacePeer { key, from, to } => self.replace_peer(&key, &from, &to).await,
+            Order::ReplacePeer { key, from, to } => {
+                let (from, to) = (self.store(&from)?, self.store(&to)?);
+                self.client.replace_peer(&key, from, to).await.map(drop).map_err(said)
+            }
             Order::UnsafeRecover { stores, limit } => self.unsafe_recover(&stores, limit).await,
             Order::ComputeHash { key } => self.client.compute_hash(&key).await.map(drop).map_err(said),
             Order::CompactLog { node, key } => self.compact_log(&node, key).await,
@@ -366,17 +365,6 @@ impl Operator {
         let node = self.cluster.id(name).number() as u16;
         let store = self.cluster.witness().with_rest(|rest| rest.store_of(node));
         store.ok_or_else(|| format!("{name} has not started yet"))
-    }
-
-    async fn change(&self, key: &Bytes, change: PeerChange) -> Result<(), String> {
-        self.client.change_peers(key, vec![change]).await.map(drop).map_err(|error| error.to_string())
-    }
-
-    async fn replace_peer(&self, key: &Bytes, from: &str, to: &str) -> Result<(), String> {
-        let (from, to) = (self.store(from)?, self.store(to)?);
-        let id = self.client.pd().alloc_ids(1).await.map_err(|error| error.to_string())?;
-        let new = Peer { id, store: to, role: Role::Voter as i32 };
-        self.client.replace_peer(key, from, new).await.map(drop).map_err(|error| error.to_string())
     }
 
     /// Asks until the recovery has begun: the placement driver has to miss the stores first. It forgets a recovery when
