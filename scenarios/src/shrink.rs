@@ -14,12 +14,16 @@
 //! | `shape` | a smaller cluster, fewer clients and keys, defaults instead of knobs |
 //! | `times` | shorter times and rounder numbers |
 //!
+//! None of it may take more away for good than the plan did with which the search began (`losses`).
+//!
 //! Not here: running, parallelism and budgets, which belong to programs; and what a failure is.
 
+mod losses;
 mod shape;
 mod steps;
 mod times;
 
+use self::losses::Losses;
 use crate::plan::{Plan, Vocabulary};
 
 /// With how many further seeds an attempt is made, round after round.
@@ -65,6 +69,8 @@ impl Reduction {
 pub struct Search<'a> {
     vocabulary: &'a Vocabulary,
     best: Plan,
+    /// What the plan at the beginning takes away.
+    losses: Losses,
     /// Every plan that was the best one, whatever its seed, so that two simplifications which undo each other do not go
     /// in a circle.
     seen: Vec<Plan>,
@@ -80,6 +86,7 @@ impl<'a> Search<'a> {
         let best = Plan { recorded: None, ..plan.clone() };
         Search {
             vocabulary,
+            losses: Losses::of(&best),
             seen: vec![Plan { seed: 0, ..best.clone() }],
             best,
             round: 0,
@@ -153,7 +160,9 @@ impl<'a> Search<'a> {
         // What names a process that is gone, or a number out of its range, is no plan.
         all.retain(|reduction| {
             let is_new = !self.seen.contains(&Plan { seed: 0, ..reduction.plan.clone() });
-            is_new && Plan::parse(&reduction.plan.to_string(), self.vocabulary).is_ok()
+            is_new
+                && Losses::of(&reduction.plan).are_within(&self.losses)
+                && Plan::parse(&reduction.plan.to_string(), self.vocabulary).is_ok()
         });
         all
     }

@@ -100,6 +100,21 @@ fn what_a_failure_needs_whole_stays_as_it_is() {
 }
 
 #[test]
+fn what_is_lost_is_still_recovered_and_has_as_many_stores_beside_it() {
+    let lost = LONG.replace(
+        r#"  { at = "9s", do = "heal" },"#,
+        r#"  { at = "9s", do = "lose", node = "store-1" },
+  { at = "9s", do = "lose", node = "store-2" },
+  { at = "9s", do = "unsafe-recover", stores = ["store-1", "store-2"] },"#,
+    );
+    let (small, _) = shrink(&lost, |plan| has(plan, "lose"));
+    let kinds: Vec<_> = small.steps.iter().map(|step| step.action.kind()).collect();
+    assert_eq!(kinds, ["lose"], "one alone is a minority: {small}");
+    let (small, _) = shrink(&lost, |plan| plan.steps.iter().filter(|step| step.action.kind() == "lose").count() > 1);
+    assert!(has(&small, "unsafe-recover") && small.cluster.stores > 2, "{small}");
+}
+
+#[test]
 fn every_attempt_is_another_plan_that_can_be_read() {
     let (start, vocabulary) = (plan(LONG), registry::vocabulary());
     let attempts = Search::new(&start, &vocabulary).attempts();
