@@ -178,15 +178,7 @@ impl Driver {
                 let found = self.regions.at(&ask.key).map(located);
                 found.ok_or_else(|| (Reason::RegionNotFound, "no region is known for the key".into()))
             }
-            Ask::GetRegionById(ask) => {
-                let found = self.regions.get(ask.id).map(located);
-                // After a recovery regions are heard of again one by one, and some only once they have elected.
-                let missing = match self.regions.cover_all() {
-                    true => Reason::RegionNotFound,
-                    false => Reason::RegionsUnknown,
-                };
-                found.ok_or_else(|| (missing, format!("region {} not found", ask.id)))
-            }
+            Ask::GetRegionById(ask) => self.region_by_id(ask.id),
             Ask::AskSplit(ask) => self.ask_split(&ask),
             Ask::Merge(ask) => self.merge(ask, now),
             Ask::ReportSplit(report) => {
@@ -233,6 +225,17 @@ impl Driver {
         if self.is_founded && aim >= self.safe_point.saturating_add(span(self.options.safe_point_step)) {
             self.raise_safe_point(aim);
         }
+    }
+
+    fn region_by_id(&self, id: RegionId) -> Result<Answer, Refused> {
+        // What was known may be ahead of what is left, until it is forgotten.
+        if self.recovery.is_running() {
+            return Err((Reason::RegionsUnknown, "an unsafe recovery is under way".into()));
+        }
+        let found = self.regions.get(id).map(located);
+        // After a recovery regions are heard of again one by one, and some only once they have elected.
+        let missing = if self.regions.cover_all() { Reason::RegionNotFound } else { Reason::RegionsUnknown };
+        found.ok_or_else(|| (missing, format!("region {id} not found")))
     }
 
     fn bootstrap(&mut self, founders: Bootstrap, now: Instant) -> Result<Answer, Refused> {

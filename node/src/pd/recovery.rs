@@ -25,7 +25,7 @@ use failpoints::{Points, defect};
 
 use self::{
     plans::Plans,
-    survey::{Stores, Survey},
+    survey::{Destroyed, Stores, Survey},
 };
 use super::fact::Fact;
 use crate::{
@@ -92,6 +92,9 @@ pub(super) struct Recovery {
     reports: BTreeMap<StoreId, Option<Report>>,
     dispatched: BTreeMap<StoreId, Instant>,
     plans: Plans,
+    /// Learners that were destroyed for their newest log, by region. A leader may learn from its own log that it has them
+    /// only after it was seen to lead.
+    destroyed: Destroyed,
     deadline: Instant,
     error: Option<String>,
     effects: Effects,
@@ -112,6 +115,7 @@ impl Recovery {
             reports: BTreeMap::new(),
             dispatched: BTreeMap::new(),
             plans: Plans::new(),
+            destroyed: Destroyed::new(),
             deadline: Instant(0),
             error: None,
             effects: Effects::default(),
@@ -144,6 +148,7 @@ impl Recovery {
     ) {
         self.stores = Stores { failed: failed.iter().copied().collect(), ..Stores::default() };
         self.reports.clear();
+        self.destroyed.clear();
         for (store, is_columnar) in live {
             self.reports.insert(store, None);
             if is_columnar {
@@ -231,11 +236,24 @@ impl Recovery {
         match self.next(&reports, ids) {
             Ok((stage, plans)) => {
                 self.reports = reports;
+                if stage == Stage::TombstoneTiFlashLearner {
+                    self.note_destroyed(&plans);
+                }
                 self.enter(stage, plans);
             }
             Err(error) => {
                 self.reports = reports;
                 self.fail(error.to_string(), now);
+            }
+        }
+    }
+
+    fn note_destroyed(&mut self, plans: &Plans) {
+        for (store, plan) in plans {
+            let reported =
+                self.reports.get(store).and_then(Option::as_ref).into_iter().flat_map(|report| &report.peers);
+            for report in reported.filter(|report| plan.tombstones.contains(&report.region.id)) {
+                self.destroyed.entry(report.region.id).or_default().push(report.peer);
             }
         }
     }
@@ -275,7 +293,7 @@ impl Recovery {
                 Stage::ForceLeader => (force_leaders(false)?, Stage::DemoteFailedVoter),
                 Stage::DemoteFailedVoter => {
                     let with_orphans = || !defect!(points, defects::PD_9624);
-                    let plans = plans::demotions(&survey, with_orphans);
+                    let plans = plans::demotions(&survey, &self.destroyed, with_orphans);
                     let again = !std::mem::replace(&mut looked_again, true);
                     (plans, if again { Stage::TombstoneTiFlashLearner } else { Stage::CreateEmptyRegion })
                 }

@@ -277,7 +277,7 @@ pub enum Reason {
     Recovering = 13,
     /// The stores named as failed are not: one is unknown, or was heard of lately.
     NotFailed = 14,
-    /// Nothing is known yet of some of the keys: whether there is such a region cannot be said.
+    /// Nothing is known yet of some of the keys, or an unsafe recovery is under way: of a region nothing can be said.
     RegionsUnknown = 15,
     /// The store's release does not fit its directory, or the other stores.
     ReleaseRefused = 11,

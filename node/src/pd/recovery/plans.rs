@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::survey::{Found, Survey};
+use super::survey::{Destroyed, Found, Survey};
 use crate::{
     region::{Epoch, Peer, PeerId, Region, RegionId, StoreId},
     wire::recovery::{Demote, ForceLeader, Plan},
@@ -80,7 +80,7 @@ pub(super) fn force_leaders(
 }
 
 /// Lost peers to demote, and stale peers to destroy.
-pub(super) fn demotions(survey: &Survey<'_>, with_orphans: impl FnOnce() -> bool) -> Plans {
+pub(super) fn demotions(survey: &Survey<'_>, destroyed: &Destroyed, with_orphans: impl FnOnce() -> bool) -> Plans {
     let mut plans = Plans::new();
     let with_orphans = with_orphans();
     for found in &survey.newest {
@@ -90,15 +90,16 @@ pub(super) fn demotions(survey: &Survey<'_>, with_orphans: impl FnOnce() -> bool
         }
         // A region that was just split off may not have one yet: the next look finds it.
         let Some(leader) = survey.force_leader(region.id) else { continue };
-        let demote = Demote { region: region.id, failed: survey.lost_peers(leader.region(), with_orphans) };
+        let failed = survey.lost_peers(leader.region(), destroyed, with_orphans);
+        let demote = Demote { region: region.id, failed };
         plans.entry(leader.store).or_default().demotes.push(demote);
     }
-    let is_covered = survey.holes().is_empty();
-    for found in survey.peers.values().flatten() {
+    // One without a range is left alone: its region may be younger than the reports, or have its snapshot on the way. It
+    // asks for its region once the recovery has ended, like every newcomer without a leader.
+    for found in survey.peers.values().flatten().filter(|found| found.report.is_initialized()) {
         let region = found.region();
-        // Newer regions have taken its range, and it cannot move on by itself. One without a range will never get one,
-        // unless the snapshot is on its way to a hole.
-        let is_stuck = if found.report.is_initialized() { !survey.can_elect(region, false) } else { is_covered };
+        // Newer regions have taken its range, and it cannot move on by itself.
+        let is_stuck = !survey.can_elect(region, false);
         if is_stuck && !survey.is_newest(found) && !survey.is_wanted(found) {
             plans.entry(found.store).or_default().tombstones.push(region.id);
         }

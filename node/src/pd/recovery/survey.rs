@@ -38,6 +38,9 @@ pub(super) struct Stores {
     pub columnar: BTreeSet<StoreId>,
 }
 
+/// Learners that the recovery has destroyed, by region.
+pub(super) type Destroyed = BTreeMap<RegionId, Vec<Peer>>;
+
 /// All reports together.
 pub(super) struct Survey<'a> {
     stores: &'a Stores,
@@ -116,11 +119,10 @@ impl<'a> Survey<'a> {
         self.stores.failed.contains(&peer.store)
     }
 
-    /// Whether a peer is of a region among the newest. One with a range that its region no longer names is not.
+    /// Whether a peer with a range is of a region among the newest. One that its region no longer names is not.
     pub(super) fn is_newest(&self, peer: &Found<'_>) -> bool {
         let newest = self.newest.iter().find(|found| found.region().id == peer.region().id);
-        newest
-            .is_some_and(|newest| !peer.report.is_initialized() || newest.region().peer(peer.report.peer.id).is_some())
+        newest.is_some_and(|newest| newest.region().peer(peer.report.peer.id).is_some())
     }
 
     /// Whether a newer region that overlaps this peer's lags on the same store: it has taken this one in elsewhere, and
@@ -133,7 +135,7 @@ impl<'a> Survey<'a> {
             here.map(Found::epoch).any(|(version, _)| version < newest.region().epoch.version)
         };
         let mut overlapping = self.newest.iter().filter(|newest| newest.region().overlaps(stale.region()));
-        stale.report.is_initialized() && overlapping.any(|newest| lags(&newest))
+        overlapping.any(|newest| lags(&newest))
     }
 
     /// Whether the voters that are left can elect a leader; of the incoming configuration alone, or of both.
@@ -154,13 +156,17 @@ impl<'a> Survey<'a> {
         self.peers.get(&region)?.iter().find(|found| found.report.is_force_leader).copied()
     }
 
-    /// The peers that a force leader has to get rid of; none when leaving a joint configuration is enough.
-    pub(super) fn lost_peers(&self, region: &Region, with_orphans: bool) -> Vec<Peer> {
+    /// The peers that a force leader has to get rid of; none when leaving a joint configuration is enough. Those that were
+    /// `destroyed` are named also where it does not know of them: that may stand in its log, and not be applied.
+    pub(super) fn lost_peers(&self, region: &Region, destroyed: &Destroyed, with_orphans: bool) -> Vec<Peer> {
         if self.can_elect(region, true) {
             return Vec::new();
         }
         let lost = |peer: &&Peer| self.is_failed(peer) || (with_orphans && self.orphans.contains(&peer.id));
-        region.peers.iter().filter(lost).copied().collect()
+        let known = region.peers.iter().filter(lost);
+        let destroyed = destroyed.get(&region.id).filter(|_| with_orphans).into_iter().flatten();
+        let unknown = destroyed.filter(|peer| region.peer(peer.id).is_none());
+        known.chain(unknown).copied().collect()
     }
 
     /// The ranges that no newest region covers, each with the store of the region before or behind it.

@@ -19,6 +19,8 @@ struct World {
     next_id: u64,
     /// Force leaders that do not come about, so many times.
     refusals: BTreeMap<RegionId, u32>,
+    /// What a force leader has in its log and applies only before it demotes anybody.
+    unapplied: Vec<Peer>,
 }
 
 /// A peer on a store: `last` and `term` of its log.
@@ -64,6 +66,7 @@ impl World {
             facts: Vec::new(),
             next_id: 1000,
             refusals: BTreeMap::new(),
+            unapplied: Vec::new(),
         };
         for (store, report) in peers {
             if let Some(known) = world.peers.get_mut(&store) {
@@ -123,6 +126,7 @@ impl World {
         for demote in &plan.demotes {
             let mine = peers.iter_mut().find(|peer| peer.region.id == demote.region).expect("it is led here");
             assert!(mine.is_force_leader, "only a force leader can demote");
+            mine.region.peers.append(&mut self.unapplied);
             for lost in &demote.failed {
                 mine.region.peers.retain(|peer| peer.id != lost.id || peer.role() != Role::Learner);
                 mine.region.peers.iter_mut().filter(|peer| peer.id == lost.id).for_each(|peer| {
@@ -227,14 +231,14 @@ fn stale_peers_whose_range_newer_regions_took_are_destroyed() {
 }
 
 #[test]
-fn a_peer_that_will_never_get_a_range_is_destroyed_once_there_is_no_hole() {
+fn a_peer_without_a_range_is_left_alone() {
     let (left, right) = (region(1, "", "m", 2, "1 2 3"), region(2, "m", "", 2, "3 4 5"));
     let bare = Region { peers: vec![], start: "".into(), end: "".into(), epoch: Epoch::default(), ..right.clone() };
     let mut newcomer = peer(&region(2, "m", "", 2, "1"), 1, 0, 0);
     newcomer.1.region = bare;
     let mut world = World::new(vec![peer(&left, 1, 5, 9), peer(&left, 2, 5, 9), newcomer], &[3, 4, 5], &[1, 2], &[]);
-    assert_eq!(world.run(), "collect-report create-empty-region demote-failed-voter finished");
-    assert!(!world.regions().contains(":2["), "{}", world.regions());
+    assert_eq!(world.run(), "collect-report create-empty-region finished");
+    assert!(world.regions().contains(":2["), "{}", world.regions());
 }
 
 #[test]
@@ -246,6 +250,18 @@ fn the_newest_learner_on_a_columnar_store_is_destroyed_and_removed_as_an_orphan(
     assert_eq!(world.run(), stages);
     let stores: Vec<_> = world.peers[&1][0].region.peers.iter().map(|peer| peer.store).collect();
     assert_eq!(stores, [1, 2, 3], "the learner that was destroyed is no member any more");
+}
+
+#[test]
+fn a_learner_that_was_destroyed_before_its_leader_knew_of_it_is_removed() {
+    let (before, after) = (region(1, "", "", 1, "1 2 3"), region(1, "", "", 1, "1 2 3 4:learner"));
+    let newer = Region { epoch: Epoch { conf_ver: 2, version: 1 }, ..after.clone() };
+    let mut world = World::new(vec![peer(&before, 1, 5, 9), peer(&newer, 4, 5, 12)], &[2, 3], &[1, 4], &[4]);
+    world.unapplied.extend(after.peer_on(4));
+    let stages = "collect-report tombstone-tiflash-learner force-leader demote-failed-voter finished";
+    assert_eq!(world.run(), stages);
+    let stores: Vec<_> = world.peers[&1][0].region.peers.iter().map(|peer| peer.store).collect();
+    assert_eq!(stores, [1, 2, 3]);
 }
 
 #[test]
