@@ -106,7 +106,7 @@ impl Resolver {
             }
         }
         env.state(Fact::ResolveAsked { store });
-        let unresolved = match self.pd.get_store(store).await {
+        let answer = match self.pd.get_store(store).await {
             Ok(found) if found.state() != StoreState::Tombstone => {
                 let address: Arc<str> = found.address.into();
                 let mut state = self.state.lock();
@@ -117,14 +117,15 @@ impl Resolver {
             Ok(_) => Unresolved::Tombstone,
             Err(error) => match error.reason() {
                 Some(Reason::StoreTombstone) => Unresolved::Tombstone,
-                Some(Reason::StoreNotFound) => self.not_found(env, store).await,
+                Some(Reason::StoreNotFound) => Unresolved::NotFound,
                 _ => Unresolved::Unreachable,
             },
         };
+        env.state(Fact::ResolveFailed { store, reason: answer.name().into() });
+        let unresolved = if answer == Unresolved::NotFound { self.not_found(env, store).await } else { answer };
         if unresolved == Unresolved::Tombstone {
             self.state.lock().tombstones.insert(store);
         }
-        env.state(Fact::ResolveFailed { store, reason: unresolved.name().into() });
         Err(unresolved)
     }
 

@@ -142,6 +142,18 @@ fn copies() -> Vec<Case> {
             s.fact(1, ranges::Fact::RegionInserted { region: 1, peer: 19 });
             removal(s, 8);
         }),
+        accuse(check, "last-copy-removed", "long-after-a-disk-was-lost", |s| {
+            columnar(s, &[1, 2]);
+            s.room(2, RoomEvent::DiskWiped {});
+            s.wait_ms(10_001);
+            removal(s, 1);
+        }),
+        pass(check, "before-a-lost-disk-can-be-known", |s| {
+            columnar(s, &[1, 2]);
+            s.room(2, RoomEvent::DiskWiped {});
+            s.wait_ms(4_000);
+            removal(s, 1);
+        }),
         pass(check, "nobody-wants-any", |s| {
             rule(s, 7, 1);
             columnar(s, &[8, 1, 2]);
@@ -162,8 +174,9 @@ fn reconnected(s: &mut Story, cause: &'static str) {
 }
 
 fn missing_stores() -> Vec<Case> {
-    let asked = |s: &mut Story| {
+    let unresolved = |s: &mut Story, reason: &'static str| {
         s.fact(1, lifecycle::Fact::ResolveAsked { store: 4 });
+        s.fact(1, lifecycle::Fact::ResolveFailed { store: 4, reason: reason.into() });
     };
     let blocked = |s: &mut Story| {
         s.fact(1, lifecycle::Fact::Blocked { store: 4 });
@@ -179,8 +192,15 @@ fn missing_stores() -> Vec<Case> {
         }),
         accuse("retries-are-bounded", "questions", "without-a-pause", |s| {
             for _ in 0..13 {
-                asked(s);
+                unresolved(s, "not-found");
                 s.wait_ms(500);
+            }
+        }),
+        pass("retries-are-bounded", "of-a-driver-that-does-not-answer", |s| {
+            unresolved(s, "not-found");
+            for _ in 0..20 {
+                unresolved(s, "unreachable");
+                s.wait_ms(250);
             }
         }),
         accuse("retries-are-bounded", "reconnections", "for-a-missing-store", |s| {
@@ -193,7 +213,7 @@ fn missing_stores() -> Vec<Case> {
         }),
         pass("retries-are-bounded", "patient", |s| {
             for _ in 0..8 {
-                asked(s);
+                unresolved(s, "not-found");
                 said(s, "store-not-found");
                 reconnected(s, "it broke");
                 s.wait_ms(60_000);

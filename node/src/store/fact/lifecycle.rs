@@ -19,7 +19,8 @@ crate::facts! { room "store" wraps Store;
     Retired "store-retired" { store: StoreId }
     /// The placement driver is asked for a peer store's address.
     ResolveAsked "resolve-asked" { store: StoreId }
-    /// A peer store's address could not be had: `not-found`, `tombstone`, `unreachable`.
+    /// A peer store's address could not be had. The placement driver's answer, whatever it is taken for: `not-found`,
+    /// `tombstone`; `unreachable` without an answer.
     ResolveFailed "resolve-failed" { store: StoreId, reason: Text }
     /// A connection to a peer store is up.
     Connected "store-connected" { store: StoreId }

@@ -1,6 +1,8 @@
 //! What a store does about another one that is missing stays bounded: questions, reconnections, lines in the log.
 //!
-//! Of one missing store a line is logged at most once a minute, and it is asked about at most a dozen times in ten seconds.
+//! Of one missing store a line is logged at most once a minute, and in ten seconds it is heard to be missing a dozen times
+//! at most. Answers count, not questions: a placement driver that does not answer is asked again by whoever has something
+//! to send, as it should be.
 //! The placement client is not reconnected because of it, and not more often than its least interval for whatever cause.
 //! All times are the room's; clocks may drift a little. Only stores are judged: an operator has a client for each order.
 //!
@@ -16,8 +18,8 @@ use crate::{
     verdict::Class,
 };
 
-/// So many questions about one store are allowed in [`WINDOW_NS`].
-const ASKED_MAX: usize = 12;
+/// So many answers that one store is missing are allowed in [`WINDOW_NS`].
+const HEARD_MAX: usize = 12;
 
 /// Ten seconds.
 const WINDOW_NS: u64 = 10_000_000_000;
@@ -36,7 +38,7 @@ pub const RETRIES_ARE_BOUNDED: Entry = Entry {
 #[derive(Default)]
 struct RetriesAreBounded {
     said_ns: BTreeMap<(NodeId, StoreId), u64>,
-    asked_ns: BTreeMap<(NodeId, StoreId), VecDeque<u64>>,
+    heard_ns: BTreeMap<(NodeId, StoreId), VecDeque<u64>>,
     reconnected_ns: BTreeMap<NodeId, u64>,
     stores: BTreeSet<NodeId>,
     judged: u64,
@@ -62,15 +64,15 @@ impl RetriesAreBounded {
                     return Err(Violation::new("log-lines", detail));
                 }
             }
-            lifecycle::Fact::ResolveAsked { store } => {
+            lifecycle::Fact::ResolveFailed { store, reason } if reason.as_str() == "not-found" => {
                 self.judged += 1;
-                let asked = self.asked_ns.entry((node, *store)).or_default();
-                asked.push_back(now_ns);
-                while asked.front().is_some_and(|first| now_ns - first > WINDOW_NS) {
-                    asked.pop_front();
+                let heard = self.heard_ns.entry((node, *store)).or_default();
+                heard.push_back(now_ns);
+                while heard.front().is_some_and(|first| now_ns - first > WINDOW_NS) {
+                    heard.pop_front();
                 }
-                if asked.len() > ASKED_MAX {
-                    let detail = format!("{name} asks for store {store} {} times in ten seconds", asked.len());
+                if heard.len() > HEARD_MAX {
+                    let detail = format!("{name} asks for missing store {store} {} times in ten seconds", heard.len());
                     return Err(Violation::new("questions", detail));
                 }
             }
@@ -100,7 +102,7 @@ impl Check for RetriesAreBounded {
             // A new life knows nothing of the last one's.
             Body::Room(crate::event::RoomEvent::ProcessStarted { .. }) => {
                 self.said_ns.retain(|(node, _), _| *node != event.node);
-                self.asked_ns.retain(|(node, _), _| *node != event.node);
+                self.heard_ns.retain(|(node, _), _| *node != event.node);
                 self.reconnected_ns.remove(&event.node);
                 Ok(())
             }
