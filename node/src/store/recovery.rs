@@ -4,6 +4,7 @@
 //! * a split or a founding has its region state and no log yet: the log begins where every region's does;
 //! * a snapshot that is being applied has its state and the old log still: the engine's word counts (`recover_applying`);
 //! * a log was dropped up to an index that the engine had durably applied: nothing is missing;
+//! * a peer went and another one has come in its place, and the log is still the first one's: it goes now;
 //! * a tombstone is written and the log or the data is still there: both go now.
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -77,6 +78,10 @@ pub(super) async fn recover(env: &Env, engine: &Engine, options: raftlog::Option
         let (state, displaced) = states.settle();
         gone.extend(displaced.map(|peer| (id, peer)));
         let Some(state) = state else { continue };
+        if let Some(log) = logs.get(&id).filter(|log| log.peer != state.peer.id) {
+            fixes.clear(id, log.peer);
+            logs.remove(&id);
+        }
         let stage = state.stage();
         env.state(Fact::StateRecovered {
             region: Arc::new(state.region.clone()),
@@ -120,7 +125,7 @@ pub(super) async fn recover(env: &Env, engine: &Engine, options: raftlog::Option
             if apply.applied_index > INIT_INDEX {
                 return Err(Error::State(format!("region {id} has applied {} and lost its log", apply.applied_index)));
             }
-            let old = log.filter(|log| log.peer == state.peer.id).map(|log| log.hard_state).unwrap_or_default();
+            let old = log.map(|log| log.hard_state).unwrap_or_default();
             let (term, vote) = if old.term < INIT_TERM { (INIT_TERM, 0) } else { (old.term, old.vote) };
             fixes.start(*id, state.peer.id, INIT_INDEX, INIT_TERM);
             fixes.hard_state(*id, state.peer.id, term, vote, INIT_INDEX);
