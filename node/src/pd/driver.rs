@@ -228,14 +228,19 @@ impl Driver {
     }
 
     fn region_by_id(&self, id: RegionId) -> Result<Answer, Refused> {
+        let unknown = |cause: &str| Err((Reason::RegionsUnknown, format!("region {id}: {cause}")));
         // What was known may be ahead of what is left, until it is forgotten.
         if self.recovery.is_running() {
-            return Err((Reason::RegionsUnknown, "an unsafe recovery is under way".into()));
+            return unknown("an unsafe recovery is under way");
         }
-        let found = self.regions.get(id).map(located);
-        // After a recovery regions are heard of again one by one, and some only once they have elected.
-        let missing = if self.regions.cover_all() { Reason::RegionNotFound } else { Reason::RegionsUnknown };
-        found.ok_or_else(|| (missing, format!("region {id} not found")))
+        // After a recovery, and after a restart, regions are heard of again one by one, and some only once they have
+        // elected. What was read back may be older than what was last heard: heartbeats are not synced.
+        match self.regions.get(id) {
+            Some(known) if known.leader.is_some() => Ok(located(known)),
+            Some(_) => unknown("its leader was not heard of yet"),
+            None if !self.regions.are_heard() => unknown("some leaders were not heard of yet"),
+            None => Err((Reason::RegionNotFound, format!("region {id} not found"))),
+        }
     }
 
     fn bootstrap(&mut self, founders: Bootstrap, now: Instant) -> Result<Answer, Refused> {

@@ -95,6 +95,11 @@ impl Regions {
         end.is_none() && !self.by_start.is_empty()
     }
 
+    /// Whether every key belongs to a region whose leader was heard of.
+    pub(super) fn are_heard(&self) -> bool {
+        self.cover_all() && self.by_id.values().all(|known| known.leader.is_some())
+    }
+
     /// Takes what a leader reports of its region.
     pub(super) fn heard(&mut self, report: Known) -> Put {
         let new = &report.region;

@@ -120,7 +120,8 @@ impl Stores {
     /// A store lives.
     pub(super) fn heard(&mut self, heartbeat: StoreHeartbeat, now: Instant) -> Result<(), Refused> {
         let id = heartbeat.store;
-        if self.get(id)?.state() == StoreState::Tombstone {
+        // One whose record was deleted before it heard of its tombstone hears of it now, as if it registered again.
+        if self.gone.contains(&id) || self.get(id)?.state() == StoreState::Tombstone {
             return Err(tombstone(id));
         }
         if let Some(entry) = self.known.get_mut(&id) {
@@ -254,6 +255,8 @@ mod tests {
         stores.delete(7);
         assert_eq!(stores.get(7).map(|_| ()).map_err(|refused| refused.0), Err(Reason::StoreNotFound));
         assert_eq!(stores.put(record(7, "c"), now).map_err(|refused| refused.0), Err(Reason::StoreTombstone));
+        let heard = stores.heard(StoreHeartbeat { store: 7, ..Default::default() }, now);
+        assert_eq!(heard.map_err(|refused| refused.0), Err(Reason::StoreTombstone), "it had not heard of it before");
     }
 
     #[test]

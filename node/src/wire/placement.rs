@@ -277,7 +277,8 @@ pub enum Reason {
     Recovering = 13,
     /// The stores named as failed are not: one is unknown, or was heard of lately.
     NotFailed = 14,
-    /// Nothing is known yet of some of the keys, or an unsafe recovery is under way: of a region nothing can be said.
+    /// Some leaders were not heard of yet, or an unsafe recovery is under way: whether there is such a region, and what it is,
+    /// cannot be said.
     RegionsUnknown = 15,
     /// The store's release does not fit its directory, or the other stores.
     ReleaseRefused = 11,
