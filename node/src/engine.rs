@@ -76,8 +76,8 @@ pub struct Options {
     pub table_bytes: u64,
     /// A block of a table is cut at so many bytes.
     pub block_bytes: usize,
-    /// Whether blocks are compressed when it saves an eighth.
-    pub compress: bool,
+    /// From which level on blocks are compressed when it saves an eighth. What lies above is soon written again.
+    pub compress_from: usize,
     /// How many bytes of blocks are kept in memory.
     pub cache_bytes: usize,
     /// Values of the family `default` from so many bytes on go to blob files.
@@ -101,7 +101,7 @@ impl Default for Options {
             level_ratio: 8,
             table_bytes: 1 << 20,
             block_bytes: 4 << 10,
-            compress: true,
+            compress_from: 2,
             cache_bytes: 4 << 20,
             blob_bytes_min: 32 << 10,
             blob_file_bytes: 64 << 20,
@@ -112,8 +112,9 @@ impl Default for Options {
 }
 
 impl Options {
-    fn style(&self) -> table::Style {
-        table::Style { block_bytes: self.block_bytes, compress: self.compress }
+    /// How the tables of a level are written.
+    fn style(&self, level: usize) -> table::Style {
+        table::Style { block_bytes: self.block_bytes, compress: level >= self.compress_from }
     }
 }
 

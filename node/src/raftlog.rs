@@ -41,7 +41,7 @@ use memory::{Memory, Place, Segment, size};
 pub use migrate::{check, export, take_over};
 pub use record::{HardState, LogBatch, mark};
 use record::{Op, take_entry};
-use segment::{Frame, HEADER};
+use segment::{FRAME, Frame, HEADER};
 
 /// How a log is kept.
 #[derive(Clone, Debug)]
@@ -410,10 +410,10 @@ impl Inner {
             self.rotate(writer).await?;
         }
         let Segment { path, file } = writer.active.clone().expect("rotation leaves a segment");
-        let (body, spans) = record::encode(&batch.ops);
+        let (body, spans) = record::encode(FRAME, &batch.ops);
         let frame =
             Frame { segment: writer.number, offset: writer.end, sequence: writer.sequence, durable: writer.synced };
-        let bytes = frame.encode(&body);
+        let bytes = frame.seal(body);
         let len = bytes.len() as u64;
         let at = file.append(bytes).await.map_err(|error| Error::io("append to", path.as_str(), error))?;
         if at != writer.end {

@@ -33,7 +33,7 @@ fn folder(release: &Release) -> PathBuf {
 }
 
 fn options(release: &'static Release) -> engine::Options {
-    engine::Options { release, blob_bytes_min: 256, compress: false, ..engine::Options::default() }
+    engine::Options { release, blob_bytes_min: 256, compress_from: usize::MAX, ..engine::Options::default() }
 }
 
 fn log_options(release: &Release) -> raftlog::Options {

@@ -8,7 +8,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering::SeqCst},
 };
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, Bytes};
 
 use crate::engine::varint;
 
@@ -133,7 +133,7 @@ impl WriteBatch {
     }
 
     /// The payload of a record of the write-ahead log: the sequence number of the first change, then the changes.
-    pub(crate) fn encode(&self, sequence: u64, out: &mut BytesMut) {
+    pub(crate) fn encode(&self, sequence: u64, out: &mut Vec<u8>) {
         out.reserve(self.bytes + self.ops.len() * 8 + 16);
         out.put_u64_le(sequence);
         varint::put(out, self.ops.len() as u64);
@@ -185,9 +185,9 @@ mod tests {
         batch.delete_range(Family::Write, &b"b"[..], &b""[..]);
         batch.delete_range(Family::Write, &b"b"[..], &b"b"[..]);
         assert_eq!((batch.len(), batch.bytes()), (3, 302));
-        let mut out = BytesMut::new();
+        let mut out = Vec::new();
         batch.encode(77, &mut out);
-        let encoded = out.freeze();
+        let encoded = Bytes::from(out);
         let (sequence, decoded) = WriteBatch::decode(encoded.clone()).expect("it was just encoded");
         assert_eq!((sequence, &decoded.ops), (77, &batch.ops));
         for len in 0..encoded.len() {

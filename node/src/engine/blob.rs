@@ -17,7 +17,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering::SeqCst},
 };
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes};
 
 pub(crate) use build::Values;
 
@@ -53,7 +53,7 @@ fn header_len(version: u8) -> u64 {
     }
 }
 
-fn put_header(out: &mut BytesMut, version: u8, block_size: u64) {
+fn put_header(out: &mut Vec<u8>, version: u8, block_size: u64) {
     out.put_u32_le(MAGIC);
     out.put_u32_le(u32::from(version));
     if version >= 2 {
@@ -81,11 +81,11 @@ pub(crate) struct Index {
 
 impl Index {
     pub(crate) fn encode(self) -> Bytes {
-        let mut out = BytesMut::with_capacity(16);
+        let mut out = Vec::with_capacity(16);
         varint::put(&mut out, self.file);
         varint::put(&mut out, self.offset);
         varint::put(&mut out, self.len);
-        out.freeze()
+        out.into()
     }
 
     pub(crate) fn decode(mut from: Bytes) -> Option<Index> {
@@ -295,7 +295,7 @@ mod tests {
     #[test]
     fn headers_have_the_lengths_of_their_versions() {
         for (version, len) in [(1, 8), (2, 12), (3, 20)] {
-            let mut out = BytesMut::new();
+            let mut out = Vec::new();
             put_header(&mut out, version, 0);
             assert_eq!((out.len() as u64, header_len(version)), (len, len));
             assert_eq!(&out[..8], [&MAGIC.to_le_bytes()[..], &u32::from(version).to_le_bytes()[..]].concat());

@@ -4,7 +4,7 @@
 //! shared with the key before, bytes not shared, sequence number and kind, length of the value unless it is a delete, key,
 //! value. A value is a value, or says where in a blob file it lies.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, Bytes};
 
 use crate::engine::{memtable::Entry, varint};
 
@@ -26,7 +26,7 @@ const BLOB: u64 = 2;
 /// Collects entries in key order.
 #[derive(Default)]
 pub(crate) struct BlockBuilder {
-    data: BytesMut,
+    data: Vec<u8>,
     restarts: Vec<u32>,
     entries: usize,
     last: Vec<u8>,
@@ -72,7 +72,7 @@ impl BlockBuilder {
     /// The block; the builder is empty again.
     pub(crate) fn finish(&mut self) -> Bytes {
         // The next block will be about as large.
-        let next = BytesMut::with_capacity(self.data.len() + self.data.len() / 4);
+        let next = Vec::with_capacity(self.data.len() + self.data.len() / 4);
         let mut data = std::mem::replace(&mut self.data, next);
         for restart in &self.restarts {
             data.put_u32_le(*restart);
@@ -81,7 +81,7 @@ impl BlockBuilder {
         self.restarts.clear();
         self.last.clear();
         self.entries = 0;
-        data.freeze()
+        data.into()
     }
 }
 

@@ -392,7 +392,8 @@ impl Outputs<'_> {
     async fn begin(&mut self) -> Result<(), Error> {
         let number = self.shared.new_number();
         let path = files::table(&self.shared.dir, number);
-        let builder = TableBuilder::create(&*self.shared.env.disk, &path, self.shared.options.style()).await?;
+        let builder =
+            TableBuilder::create(&*self.shared.env.disk, &path, self.shared.options.style(self.job.target)).await?;
         self.open = Some((builder, path, number));
         Ok(())
     }
@@ -404,7 +405,7 @@ impl Outputs<'_> {
             return Ok(());
         }
         let prefix = self.job.family.is_versioned().then(|| range::version_prefix(key)).flatten();
-        if prefix.is_some() && prefix == range::version_prefix(builder.last()) {
+        if prefix.is_some() && prefix == builder.last().and_then(|key| range::version_prefix(key)) {
             return Ok(());
         }
         let cut = key.slice(..prefix.map_or(key.len(), <[u8]>::len));

@@ -2,7 +2,7 @@
 //!
 //! Layout: the bits, then one byte with the number of probes. A table without keys has an empty filter, which excludes all.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, Bytes};
 use xxhash_rust::xxh3::xxh3_64;
 
 const PROBES: u32 = 7;
@@ -19,14 +19,14 @@ pub(crate) fn build(hashes: &[u64], bits_per_key: usize) -> Bytes {
         return Bytes::new();
     }
     let bytes = (hashes.len() * bits_per_key).max(64).div_ceil(8);
-    let mut out = BytesMut::zeroed(bytes);
+    let mut out = vec![0; bytes];
     for &hash in hashes {
         for bit in bits(hash, bytes as u64 * 8, PROBES) {
             out[(bit / 8) as usize] |= 1 << (bit % 8);
         }
     }
     out.put_u8(PROBES as u8);
-    out.freeze()
+    out.into()
 }
 
 /// Whether a key of this hash may be there.

@@ -3,9 +3,8 @@
 //! Oldest first, one at a time. The edit that adds the tables also says from which segment on the write-ahead log is still
 //! needed, so that a memtable is in its tables or in the log, never in neither.
 
-use std::{collections::BTreeMap, ops::Bound, sync::Arc};
+use std::{ops::Bound, sync::Arc};
 
-use bytes::Bytes;
 use failpoints::point;
 
 use crate::engine::{
@@ -85,28 +84,29 @@ async fn write_out(
     values: &mut Values<'_>,
 ) -> Result<Table, Error> {
     let path = files::table(&shared.dir, number);
-    let mut builder = TableBuilder::create(&*shared.env.disk, &path, shared.options.style()).await?;
+    let mut builder = TableBuilder::create(&*shared.env.disk, &path, shared.options.style(0)).await?;
     let ranges = memtable.tombstones(family);
-    let mut from = Bound::Unbounded;
     loop {
-        // The skip list is not held across waits.
-        let mut piece: BTreeMap<Bytes, (u64, Option<Bytes>)> = BTreeMap::new();
-        let start = from.as_ref().map(|key: &Bytes| &key[..]);
-        memtable.scan(family, start, &[], u64::MAX, |key, sequence, value| {
-            piece.insert(key.clone(), (sequence, value.clone()));
-            piece.len() < 256
-        });
-        let Some((last, _)) = piece.last_key_value() else { break };
-        from = Bound::Excluded(last.clone());
-        for (key, (sequence, value)) in piece {
-            match &value {
-                None => builder.add(key, sequence, Stored::Delete).await?,
-                Some(value) if values.takes(value.len()) => {
-                    let index = values.put(&key, value).await?;
-                    builder.add_blob(key, sequence, index).await?;
+        let mut large = None;
+        let from = builder.last().map_or(Bound::Unbounded, |key| Bound::Excluded(&key[..]));
+        // Copied, since the builder grows meanwhile. Once a piece of the file.
+        let from = from.map(<[u8]>::to_vec);
+        let stopped =
+            memtable.scan(family, from.as_ref().map(|key| &key[..]), &[], u64::MAX, |key, sequence, value| {
+                match value {
+                    Some(value) if values.takes(value.len()) => large = Some((key.clone(), sequence, value.clone())),
+                    Some(value) => builder.push(key, sequence, Stored::Value(value)),
+                    None => builder.push(key, sequence, Stored::Delete),
                 }
-                Some(value) => builder.add(key, sequence, Stored::Value(value)).await?,
-            }
+                large.is_none() && !builder.is_full()
+            });
+        if let Some((key, sequence, value)) = large {
+            let index = values.put(&key, &value).await?;
+            builder.add_blob(key, sequence, index).await?;
+        } else if !stopped {
+            break;
+        } else {
+            builder.write().await?;
         }
     }
     for delete in ranges.iter().flat_map(|ranges| ranges.list()) {

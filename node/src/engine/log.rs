@@ -9,7 +9,7 @@
 
 use std::sync::Arc;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, Bytes};
 
 use crate::{
     engine::error::{Doing, Error},
@@ -34,17 +34,17 @@ pub(crate) struct LogWriter {
     id: u64,
     offset: u64,
     synced: u64,
-    pending: BytesMut,
+    pending: Vec<u8>,
 }
 
 impl LogWriter {
     /// A writer of an empty file. `id` tells this file from others of its kind.
     pub(crate) fn new(file: Arc<dyn File>, path: String, id: u64) -> LogWriter {
-        LogWriter { file, path, id, offset: 0, synced: 0, pending: BytesMut::new() }
+        LogWriter { file, path, id, offset: 0, synced: 0, pending: Vec::new() }
     }
 
     /// Adds a record to what the next `write` writes.
-    pub(crate) fn add(&mut self, payload: impl FnOnce(&mut BytesMut)) {
+    pub(crate) fn add(&mut self, payload: impl FnOnce(&mut Vec<u8>)) {
         let start = self.pending.len();
         self.pending.put_bytes(0, HEADER);
         payload(&mut self.pending);
@@ -63,7 +63,7 @@ impl LogWriter {
         if self.pending.is_empty() {
             return Ok(());
         }
-        let data = self.pending.split().freeze();
+        let data = Bytes::from(std::mem::take(&mut self.pending));
         let len = data.len() as u64;
         self.file.write_at(self.offset, data).await.doing("appending to", &self.path)?;
         self.offset += len;

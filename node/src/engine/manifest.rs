@@ -5,7 +5,7 @@
 //! notes have changed twice: number and bytes; with entries and bounds; with the size of blocks. `CURRENT` holds the name of the manifest in
 //! use, and is replaced by a rename.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, Bytes};
 use failpoints::point;
 
 use crate::{
@@ -43,7 +43,7 @@ mod tag {
     pub(super) const BLOB_V3: u64 = 14;
 }
 
-fn encode_blobs(edit: &Edit, tag: u8, out: &mut BytesMut) {
+fn encode_blobs(edit: &Edit, tag: u8, out: &mut Vec<u8>) {
     if edit.blobs_added.is_empty() && edit.blobs_removed.is_empty() {
         return;
     }
@@ -99,7 +99,7 @@ fn tell(env: &Env, path: &str, edit: &Edit, formats: &Formats) {
     }
 }
 
-fn encode(edit: &Edit, blob_tag: u8, out: &mut BytesMut) {
+fn encode(edit: &Edit, blob_tag: u8, out: &mut Vec<u8>) {
     let numbers =
         [(tag::LOG_NUMBER, edit.log_number), (tag::NEXT_NUMBER, edit.next_number), (tag::SEQUENCE, edit.sequence)];
     for (tag, number) in numbers {
@@ -357,11 +357,11 @@ mod tests {
             blobs_removed: vec![4],
             blobs_added: Vec::new(),
         };
-        let mut out = BytesMut::new();
+        let mut out = Vec::new();
         encode(&edit, 13, &mut out);
-        assert!(decode(&mut out.clone().freeze(), |_| true).is_ok_and(|decoded| decoded == edit));
+        assert!(decode(&mut out.clone().into(), |_| true).is_ok_and(|decoded| decoded == edit));
         varint::put(&mut out, 15);
-        assert!(matches!(decode(&mut out.freeze(), |_| true), Err(Unreadable::Tag(15))));
+        assert!(matches!(decode(&mut out.into(), |_| true), Err(Unreadable::Tag(15))));
     }
 
     #[test]
@@ -377,12 +377,12 @@ mod tests {
         let edit = Edit { blobs_added: vec![blob.clone()], ..Edit::default() };
         let short = BlobMeta { number: 7, bytes: 900, ..BlobMeta::default() };
         for (tag, meant) in [(11, short), (13, blob.clone()), (14, blob)] {
-            let mut out = BytesMut::new();
+            let mut out = Vec::new();
             encode(&edit, tag, &mut out);
-            let found = decode(&mut out.clone().freeze(), |_| true).ok().map(|edit| edit.blobs_added);
+            let found = decode(&mut out.clone().into(), |_| true).ok().map(|edit| edit.blobs_added);
             assert_eq!(found, Some(vec![meant]), "tag {tag}");
             let tag = u64::from(tag);
-            assert!(matches!(decode(&mut out.freeze(), |known| known != tag), Err(Unreadable::Tag(met)) if met == tag));
+            assert!(matches!(decode(&mut out.into(), |known| known != tag), Err(Unreadable::Tag(met)) if met == tag));
         }
     }
 }

@@ -1,20 +1,22 @@
-//! The newest writes, in memory: one skip list a family, and the range deletes.
+//! The newest writes, in memory: one ordered map a family, and the range deletes.
 //!
 //! Entries are ordered by user key, then newest first, so that a reader at a sequence number finds the version it may see
 //! as the first one not above that number. A memtable only grows; a full one becomes immutable and is written out.
+//!
+//! One lock guards all of it, and is never held across a wait: the only writer takes it for one group of changes.
 
 use std::{
     borrow::Borrow,
     cmp::Ordering,
+    collections::BTreeMap,
     ops::Bound,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
 };
 
 use bytes::Bytes;
-use crossbeam_skiplist::SkipMap;
 use parking_lot::RwLock;
 
 use crate::engine::{
@@ -133,15 +135,14 @@ const OVERHEAD: usize = 120;
 
 #[derive(Default)]
 struct Part {
-    map: SkipMap<Slot, Option<Bytes>>,
-    /// Whether there are range deletes at all: the common case skips the lock.
-    ranges_exist: AtomicBool,
-    ranges: RwLock<Arc<Tombstones>>,
+    map: BTreeMap<Slot, Option<Bytes>>,
+    /// The range deletes; none in the common case.
+    ranges: Option<Arc<Tombstones>>,
 }
 
 /// The newest writes of all families.
 pub(crate) struct MemTable {
-    parts: [Part; Family::COUNT],
+    parts: RwLock<[Part; Family::COUNT]>,
     bytes: AtomicUsize,
     sequence_max: AtomicU64,
     /// The segments of the write-ahead log that hold its writes, in order; never empty.
@@ -151,29 +152,28 @@ pub(crate) struct MemTable {
 impl MemTable {
     /// An empty memtable whose writes are logged in `segments`.
     pub(crate) fn new(segments: Vec<u64>) -> MemTable {
-        MemTable { parts: Default::default(), bytes: AtomicUsize::new(0), sequence_max: AtomicU64::new(0), segments }
+        MemTable { parts: RwLock::default(), bytes: AtomicUsize::new(0), sequence_max: AtomicU64::new(0), segments }
     }
 
     /// Takes changes in; the first gets the number `sequence`. Only one writer at a time.
     pub(crate) fn apply(&self, sequence: u64, ops: Vec<Op>) {
         let mut bytes = 0;
         let mut next = sequence;
+        let mut parts = self.parts.write();
         for op in ops {
             match op {
                 Op::Put(family, key, value) => {
                     bytes += key.len() + value.len() + OVERHEAD;
-                    self.parts[family as usize].map.insert(Slot::new(key, next), Some(value));
+                    parts[family as usize].map.insert(Slot::new(key, next), Some(value));
                 }
                 Op::Delete(family, key) => {
                     bytes += key.len() + OVERHEAD;
-                    self.parts[family as usize].map.insert(Slot::new(key, next), None);
+                    parts[family as usize].map.insert(Slot::new(key, next), None);
                 }
                 Op::DeleteRange(family, start, end) => {
                     bytes += start.len() + end.len() + OVERHEAD;
-                    let part = &self.parts[family as usize];
-                    let mut ranges = part.ranges.write();
+                    let ranges = parts[family as usize].ranges.get_or_insert_default();
                     *ranges = Arc::new(ranges.with(RangeDelete { start, end, sequence: next }));
-                    part.ranges_exist.store(true, std::sync::atomic::Ordering::Release);
                 }
             }
             next += 1;
@@ -200,25 +200,27 @@ impl MemTable {
     /// The range deletes of a family; `None` when there are none.
     #[inline]
     pub(crate) fn tombstones(&self, family: Family) -> Option<Arc<Tombstones>> {
-        let part = &self.parts[family as usize];
-        part.ranges_exist.load(std::sync::atomic::Ordering::Acquire).then(|| part.ranges.read().clone())
+        self.parts.read()[family as usize].ranges.clone()
     }
 
     /// Whether a family holds anything at all.
     pub(crate) fn has(&self, family: Family) -> bool {
-        let part = &self.parts[family as usize];
-        part.ranges_exist.load(Relaxed) || !part.map.is_empty()
+        let part = &self.parts.read()[family as usize];
+        part.ranges.is_some() || !part.map.is_empty()
     }
 
     /// The version of `key` that a reader at `sequence` sees: its number and value, `None` for a delete.
     #[inline]
     pub(crate) fn get(&self, family: Family, key: &[u8], sequence: u64) -> Option<(u64, Option<Bytes>)> {
         let seek = Seek::new(key, sequence);
-        let entry = self.parts[family as usize].map.lower_bound::<dyn Position>(Bound::Included(&seek))?;
-        (entry.key().key == key).then(|| (entry.key().sequence, entry.value().clone()))
+        let parts = self.parts.read();
+        let from: Bound<&dyn Position> = Bound::Included(&seek);
+        let (slot, value) = parts[family as usize].map.range::<dyn Position, _>((from, Bound::Unbounded)).next()?;
+        (slot.key == key).then(|| (slot.sequence, value.clone()))
     }
 
-    /// Visits what a reader at `sequence` sees from `start` on, one version a key, until `visit` says stop.
+    /// Visits what a reader at `sequence` sees from `start` on, one version a key, until `visit` says stop; whether it
+    /// did. Nothing may be written meanwhile, so `visit` must neither wait nor write.
     pub(crate) fn scan(
         &self,
         family: Family,
@@ -226,36 +228,36 @@ impl MemTable {
         end: &[u8],
         sequence: u64,
         mut visit: impl FnMut(&Bytes, u64, &Option<Bytes>) -> bool,
-    ) {
-        let map = &self.parts[family as usize].map;
-        let mut entry = match start {
-            Bound::Included(key) => map.lower_bound::<dyn Position>(Bound::Included(&Seek::new(key, u64::MAX))),
-            Bound::Excluded(key) => map.lower_bound::<dyn Position>(Bound::Excluded(&Seek::new(key, 0))),
-            Bound::Unbounded => map.front(),
+    ) -> bool {
+        let seek = match start {
+            Bound::Included(key) => Some(Seek::new(key, u64::MAX)),
+            Bound::Excluded(key) => Some(Seek::new(key, 0)),
+            Bound::Unbounded => None,
         };
-        let mut seen: Option<Bytes> = None;
-        while let Some(current) = entry {
-            let slot = current.key();
+        let from: Bound<&dyn Position> = match &seek {
+            Some(seek) if matches!(start, Bound::Included(_)) => Bound::Included(seek),
+            Some(seek) => Bound::Excluded(seek),
+            None => Bound::Unbounded,
+        };
+        let parts = self.parts.read();
+        let mut seen: Option<&Bytes> = None;
+        for (slot, value) in parts[family as usize].map.range::<dyn Position, _>((from, Bound::Unbounded)) {
             if !end.is_empty() && slot.key[..] >= *end {
-                return;
+                return false;
             }
-            if slot.sequence <= sequence && seen.as_ref() != Some(&slot.key) {
-                if !visit(&slot.key, slot.sequence, current.value()) {
-                    return;
+            if slot.sequence <= sequence && seen != Some(&slot.key) {
+                if !visit(&slot.key, slot.sequence, value) {
+                    return true;
                 }
-                seen = Some(slot.key.clone());
+                seen = Some(&slot.key);
             }
-            entry = current.next();
         }
+        false
     }
 
     /// Whether any key or range delete of a family meets `[start, end)`; an empty `end` is the end of the family.
     pub(crate) fn overlaps(&self, family: Family, start: &[u8], end: &[u8]) -> bool {
-        let mut found = false;
-        self.scan(family, Bound::Included(start), end, u64::MAX, |_, _, _| {
-            found = true;
-            false
-        });
+        let found = self.scan(family, Bound::Included(start), end, u64::MAX, |_, _, _| false);
         found || self.tombstones(family).is_some_and(|ranges| ranges.overlaps(start, end))
     }
 }

@@ -1,6 +1,6 @@
 //! Ranges of keys as the engine writes them: start inclusive, end exclusive, an empty end is the end of the family.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, Bytes};
 
 /// Whether `end` lies behind `key`.
 #[inline]
@@ -16,10 +16,10 @@ pub(crate) fn overlap(start: &[u8], end: &[u8], other_start: &[u8], other_end: &
 
 /// The smallest end that lies behind `key`.
 pub(crate) fn end_behind(key: &[u8]) -> Bytes {
-    let mut end = BytesMut::with_capacity(key.len() + 1);
+    let mut end = Vec::with_capacity(key.len() + 1);
     end.put_slice(key);
     end.put_u8(0);
-    end.freeze()
+    end.into()
 }
 
 /// The later of two ends.
@@ -41,9 +41,9 @@ pub(crate) fn version_prefix(key: &[u8]) -> Option<&[u8]> {
 
 /// Where the versions that begin with `prefix` end.
 pub(crate) fn prefix_end(prefix: &[u8]) -> Bytes {
-    let mut end = BytesMut::from(prefix);
+    let mut end = prefix.to_vec();
     *end.last_mut().expect("a version prefix ends with two bytes of its own") = 2;
-    end.freeze()
+    end.into()
 }
 
 /// The prefix that a search for the versions of one user key has in common; `None` for any other range.

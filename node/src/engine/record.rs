@@ -3,7 +3,7 @@
 //! A version lies under `key::version_key(user key, timestamp)`. Small values lie inline; a larger one lies in the
 //! family `default` under the same key. The first byte says which.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, Bytes};
 
 /// Values up to this length lie inline.
 pub const INLINE_BYTES_MAX: usize = 255;
@@ -37,10 +37,10 @@ impl Record {
     pub fn encode(&self) -> Bytes {
         match self {
             Record::Value(value) => {
-                let mut out = BytesMut::with_capacity(value.len() + 1);
+                let mut out = Vec::with_capacity(value.len() + 1);
                 out.put_u8(VALUE);
                 out.put_slice(value);
-                out.freeze()
+                out.into()
             }
             Record::Tombstone => Bytes::from_static(&[TOMBSTONE]),
             Record::Indirect => Bytes::from_static(&[INDIRECT]),

@@ -14,7 +14,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering::SeqCst},
 };
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, Bytes};
 
 pub(crate) use build::{Style, TableBuilder};
 pub use external::{Reader, Summary, Writer};
@@ -61,10 +61,10 @@ struct Handle {
 
 impl Handle {
     fn encode(self) -> Bytes {
-        let mut out = BytesMut::new();
+        let mut out = Vec::new();
         varint::put(&mut out, self.offset);
         varint::put(&mut out, u64::from(self.len));
-        out.freeze()
+        out.into()
     }
 
     fn decode(from: &mut Bytes) -> Option<Handle> {
@@ -374,12 +374,12 @@ async fn read_block(env: &Env, path: &str, file: &dyn File, salt: u64, handle: H
 }
 
 /// Adds a tagged property.
-fn put_property(out: &mut BytesMut, tag: u64, value: &[u8]) {
+fn put_property(out: &mut Vec<u8>, tag: u64, value: &[u8]) {
     varint::put(out, tag);
     varint::put_bytes(out, value);
 }
 
-fn put_footer(out: &mut BytesMut, properties: Handle, salt: u64, at: u64) {
+fn put_footer(out: &mut Vec<u8>, properties: Handle, salt: u64, at: u64) {
     let start = out.len();
     out.put_u64_le(properties.offset);
     out.put_u32_le(properties.len);

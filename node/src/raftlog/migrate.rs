@@ -21,7 +21,7 @@ use super::{
     memory::Segment,
     record::{self, Op},
     recover,
-    segment::{self, Frame, HEADER},
+    segment::{self, FRAME, Frame, HEADER},
     site,
 };
 use crate::{
@@ -204,8 +204,8 @@ async fn copy(env: &Env, from: &str, to: &str, options: &Options) -> Result<u64,
             frames.push(vec![(region, log.peer, Op::Move(collect::read(part).await?))]);
         }
         for ops in frames {
-            let (body, _) = record::encode(&ops);
-            let frame = Frame { segment: 1, offset: end, sequence, durable: 0 }.encode(&body);
+            let (body, _) = record::encode(FRAME, &ops);
+            let frame = Frame { segment: 1, offset: end, sequence, durable: 0 }.seal(body);
             end += frame.len() as u64;
             sequence += 1;
             append(frame).await?;

@@ -5,7 +5,7 @@
 //! says how much of its segment was synced when it was written: a broken frame below what a later one calls synced is
 //! corruption, a broken one above is the torn end that a crash leaves.
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes};
 
 const SEGMENT_MAGIC: u64 = u64::from_le_bytes(*b"RNRAFTL1");
 const FRAME_MAGIC: u32 = u32::from_le_bytes(*b"RLF1");
@@ -28,13 +28,13 @@ pub(super) fn number(name: &str) -> Option<u64> {
 
 /// The header of a segment whose first frame will have the sequence number `sequence`.
 pub(super) fn header(number: u64, sequence: u64) -> Bytes {
-    let mut out = BytesMut::with_capacity(HEADER);
+    let mut out = Vec::with_capacity(HEADER);
     out.put_u64_le(SEGMENT_MAGIC);
     out.put_u64_le(number);
     out.put_u64_le(sequence);
     let sum = crc32c::crc32c(&out);
     out.put_u32_le(sum);
-    out.freeze()
+    out.into()
 }
 
 /// The first sequence number that a segment's header states; `None` when the header is not whole.
@@ -61,16 +61,16 @@ pub(super) struct Frame {
 }
 
 impl Frame {
-    /// The frame around a body.
-    pub(super) fn encode(&self, body: &[u8]) -> Bytes {
-        let mut out = BytesMut::with_capacity(FRAME + body.len());
-        out.put_u32_le(FRAME_MAGIC);
-        out.put_u32_le(u32::try_from(body.len()).expect("a batch is far below 4 GiB"));
-        out.put_u64_le(self.sequence);
-        out.put_u64_le(self.durable);
-        out.put_u32_le(self.checksum(body));
-        out.put_slice(body);
-        out.freeze()
+    /// The frame around a body: `bytes` holds room for the header, [`FRAME`] bytes, and the body behind it.
+    pub(super) fn seal(&self, mut bytes: Vec<u8>) -> Bytes {
+        let (mut head, body) = bytes.split_at_mut(FRAME);
+        let sum = self.checksum(body);
+        head.put_u32_le(FRAME_MAGIC);
+        head.put_u32_le(u32::try_from(body.len()).expect("a batch is far below 4 GiB"));
+        head.put_u64_le(self.sequence);
+        head.put_u64_le(self.durable);
+        head.put_u32_le(sum);
+        bytes.into()
     }
 
     fn checksum(&self, body: &[u8]) -> u32 {

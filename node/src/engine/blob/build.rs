@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, Bytes};
 use failpoints::point;
 
 use super::{BlobFile, BlobMeta, FOOTER_MAGIC, HEAD, Index, PLAIN, checksum, put_header};
@@ -29,7 +29,7 @@ struct Builder {
     path: String,
     meta: BlobMeta,
     written: u64,
-    pending: BytesMut,
+    pending: Vec<u8>,
 }
 
 impl Builder {
@@ -37,7 +37,7 @@ impl Builder {
         let number = shared.new_number();
         let path = files::blob(&shared.dir, number);
         let file = shared.env.disk.open(&path, Open::Truncate).await.doing("creating", &path)?;
-        let mut pending = BytesMut::new();
+        let mut pending = Vec::new();
         put_header(&mut pending, shared.formats.header, 0);
         Ok(Builder { file, path, meta: BlobMeta { number, ..BlobMeta::default() }, written: 0, pending })
     }
@@ -70,7 +70,7 @@ impl Builder {
     }
 
     async fn write(&mut self) -> Result<(), Error> {
-        let data = self.pending.split().freeze();
+        let data = Bytes::from(std::mem::take(&mut self.pending));
         let len = data.len() as u64;
         self.file.write_at(self.written, data).await.doing("writing", &self.path)?;
         self.written += len;

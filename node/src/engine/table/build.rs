@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, Bytes};
 
 use super::{
     Handle, LZ4, PLAIN, TAG_BLOBS, TAG_END, TAG_ENTRIES, TAG_FILTER, TAG_INDEX, TAG_RANGES, TAG_START, checksum,
@@ -47,11 +47,11 @@ pub(crate) struct TableBuilder {
     style: Style,
     /// Bytes that were handed to the file.
     written: u64,
-    pending: BytesMut,
+    pending: Vec<u8>,
     /// Checksum of all bytes so far.
     sum: u32,
     block: BlockBuilder,
-    index: BytesMut,
+    index: Vec<u8>,
     hashes: Vec<u64>,
     prefix: Vec<u8>,
     entries: u64,
@@ -79,10 +79,10 @@ impl TableBuilder {
             salt: xxhash_rust::xxh3::xxh3_64(path.as_bytes()),
             style,
             written: 0,
-            pending: BytesMut::new(),
+            pending: Vec::new(),
             sum: 0,
             block: BlockBuilder::default(),
-            index: BytesMut::new(),
+            index: Vec::new(),
             hashes: Vec::new(),
             prefix: Vec::new(),
             entries: 0,
@@ -99,12 +99,18 @@ impl TableBuilder {
         self.add(key, sequence, Stored::Blob(&index.encode())).await
     }
 
-    /// Adds an entry behind all others.
+    /// Adds an entry behind all others, and writes what is ready to be.
     pub(crate) async fn add(&mut self, key: Bytes, sequence: u64, stored: Stored<'_>) -> Result<(), Error> {
-        debug_assert!(self.first.is_none() || self.last < key, "entries come in key order");
-        self.block.add(&key, sequence, stored);
-        self.hashes.push(filter::hash(&key));
-        if let Some(prefix) = range::version_prefix(&key)
+        self.push(&key, sequence, stored);
+        if self.is_full() { self.write().await } else { Ok(()) }
+    }
+
+    /// Adds an entry behind all others; whoever pushes writes once it is full.
+    pub(crate) fn push(&mut self, key: &Bytes, sequence: u64, stored: Stored<'_>) {
+        debug_assert!(self.first.is_none() || self.last < *key, "entries come in key order");
+        self.block.add(key, sequence, stored);
+        self.hashes.push(filter::hash(key));
+        if let Some(prefix) = range::version_prefix(key)
             && self.prefix != prefix
         {
             self.hashes.push(filter::hash(prefix));
@@ -113,14 +119,15 @@ impl TableBuilder {
         }
         self.entries += 1;
         self.first.get_or_insert_with(|| key.clone());
-        self.last = key;
+        self.last.clone_from(key);
         if self.block.len() >= self.style.block_bytes {
             self.cut();
-            if self.pending.len() >= PIECE_BYTES {
-                self.write().await?;
-            }
         }
-        Ok(())
+    }
+
+    /// Whether a piece of the file waits to be written.
+    pub(crate) fn is_full(&self) -> bool {
+        self.pending.len() >= PIECE_BYTES
     }
 
     /// Adds a range delete, in any order.
@@ -128,9 +135,9 @@ impl TableBuilder {
         self.ranges.push(delete);
     }
 
-    /// The last key that was added; empty before the first.
-    pub(crate) fn last(&self) -> &Bytes {
-        &self.last
+    /// The last key that was added.
+    pub(crate) fn last(&self) -> Option<&Bytes> {
+        self.first.as_ref().map(|_| &self.last)
     }
 
     pub(crate) fn entries(&self) -> u64 {
@@ -172,8 +179,9 @@ impl TableBuilder {
         Handle { offset, len: u32::try_from(len).expect("a block is far below 4 GiB") }
     }
 
-    async fn write(&mut self) -> Result<(), Error> {
-        let data = self.pending.split().freeze();
+    /// Hands what waits to the file.
+    pub(crate) async fn write(&mut self) -> Result<(), Error> {
+        let data = Bytes::from(std::mem::take(&mut self.pending));
         self.sum = crc32c::crc32c_append(self.sum, &data);
         let len = data.len() as u64;
         self.file.write_at(self.written, data).await.doing("writing", &self.path)?;
@@ -184,12 +192,12 @@ impl TableBuilder {
     /// Writes what is left, and syncs the file.
     pub(crate) async fn finish(mut self) -> Result<Built, Error> {
         self.cut();
-        let mut properties = BytesMut::new();
-        let mut number = BytesMut::new();
+        let mut properties = Vec::new();
+        let mut number = Vec::new();
         varint::put(&mut number, self.entries);
         put_property(&mut properties, TAG_ENTRIES, &number);
         if !self.ranges.is_empty() {
-            let mut data = BytesMut::new();
+            let mut data = Vec::new();
             for range in &self.ranges {
                 varint::put_bytes(&mut data, &range.start);
                 varint::put_bytes(&mut data, &range.end);
@@ -199,7 +207,7 @@ impl TableBuilder {
             put_property(&mut properties, TAG_RANGES, &handle.encode());
         }
         if !self.blobs.is_empty() {
-            let mut data = BytesMut::new();
+            let mut data = Vec::new();
             for (&file, &bytes) in &self.blobs {
                 varint::put(&mut data, file);
                 varint::put(&mut data, bytes);
@@ -217,7 +225,7 @@ impl TableBuilder {
         let filter = filter::build(&self.hashes, BITS_PER_KEY);
         let handle = self.put_block(&filter);
         put_property(&mut properties, TAG_FILTER, &handle.encode());
-        let index = self.index.split().freeze();
+        let index = Bytes::from(std::mem::take(&mut self.index));
         let handle = self.put_block(&index);
         put_property(&mut properties, TAG_INDEX, &handle.encode());
         let handle = self.put_block(&properties);
