@@ -103,8 +103,8 @@ impl Fact {
         each_room!(self, fact => fact.field(name))
     }
 
-    /// Feeds name and fields to a hash, the same way on every machine.
-    pub fn feed(&self, to: &mut dyn Feed) {
+    /// Feeds the fields to a hash, the same way on every machine. The name is not among them.
+    pub fn feed(&self, to: &mut impl Feed) {
         each_room!(self, fact => fact.feed(to))
     }
 }
@@ -162,10 +162,9 @@ macro_rules! facts {
                 }
             }
 
-            /// Feeds name and fields to a hash.
+            /// Feeds the fields to a hash; the name is not among them.
             #[allow(unused_variables, reason = "facts without fields")]
-            pub fn feed(&self, to: &mut dyn $crate::fact::Feed) {
-                to.bytes(self.name().as_bytes());
+            pub fn feed(&self, to: &mut impl $crate::fact::Feed) {
                 match self {
                     $(Fact::$variant { $($field),* } => { $($crate::fact::Field::feed($field, to);)* })*
                 }

@@ -15,7 +15,10 @@ mod translate;
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, OnceLock, Weak},
+    sync::{
+        Arc, OnceLock, Weak,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
 };
 
 use node::fact::{Fact, Feed};
@@ -45,6 +48,9 @@ pub trait Fire: Send + Sync {
 /// Hears everything in one run.
 pub struct Witness {
     inner: Mutex<Inner>,
+    /// The newest step of the trace, and when it was. A run has one thread: both are written and read apart.
+    step: AtomicU64,
+    time_ns: AtomicU64,
     fire: OnceLock<Weak<dyn Fire>>,
     accused: Notify,
     /// Whether steps of the trace are to carry what facts say, for printing.
@@ -53,8 +59,6 @@ pub struct Witness {
 
 struct Inner {
     seq: u64,
-    step: u64,
-    time_ns: u64,
     checks: Checks,
     triggers: Triggers,
     arms: Vec<Arm>,
@@ -122,8 +126,6 @@ impl Witness {
         Arc::new(Self {
             inner: Mutex::new(Inner {
                 seq: 0,
-                step: 0,
-                time_ns: 0,
                 checks,
                 triggers,
                 arms,
@@ -136,6 +138,8 @@ impl Witness {
                 watching: coverage::Watching::new(),
                 record,
             }),
+            step: AtomicU64::new(0),
+            time_ns: AtomicU64::new(0),
             fire: OnceLock::new(),
             accused: Notify::new(),
             detailed,
@@ -245,8 +249,14 @@ impl Witness {
         if inner.violation.is_none()
             && let Some(violation) = inner.checks.finish().cloned()
         {
-            inner.violation = Some(Accusation { violation, step: inner.step, time_ns: inner.time_ns });
+            let (step, time_ns) = self.now();
+            inner.violation = Some(Accusation { violation, step, time_ns });
         }
+    }
+
+    /// The newest step of the trace, and when it was.
+    fn now(&self) -> (u64, u64) {
+        (self.step.load(Relaxed), self.time_ns.load(Relaxed))
     }
 
     /// Everything that is to be known of the run.
@@ -269,6 +279,7 @@ impl Witness {
 
     fn take(&self, process: ProcessId, incarnation: u32, body: Body) {
         let mut fired = Vec::new();
+        let (step, time_ns) = self.now();
         {
             let mut inner = self.inner.lock();
             let inner = &mut *inner;
@@ -277,14 +288,14 @@ impl Witness {
             }
             inner.seq += 1;
             let node = NodeId::try_from(process.number()).unwrap_or(0);
-            let event = Event { seq: inner.seq, time_ns: inner.time_ns, node, incarnation, body };
+            let event = Event { seq: inner.seq, time_ns, node, incarnation, body };
             if let Some(record) = &mut inner.record {
                 schema::write_event(&event, record).expect("writing to memory does not fail");
             }
             match &event.body {
                 Body::Node(fact) => {
                     for arm in &mut inner.arms {
-                        if arm.hears(node, fact, inner.time_ns) {
+                        if arm.hears(node, fact, time_ns) {
                             fired.push(arm.position());
                         }
                     }
@@ -299,11 +310,10 @@ impl Witness {
             inner.watching.on(&event);
             inner.chronicle.on(&event, !fired.is_empty());
             if let Some(violation) = inner.checks.on(&event) {
-                inner.violation =
-                    Some(Accusation { violation: violation.clone(), step: inner.step, time_ns: inner.time_ns });
+                inner.violation = Some(Accusation { violation: violation.clone(), step, time_ns });
                 self.accused.notify_waiters();
             }
-            inner.ring.push(inner.step, event);
+            inner.ring.push(step, event);
         }
         if let Some(nemesis) = self.fire.get().and_then(Weak::upgrade) {
             fired.into_iter().for_each(|step| nemesis.fire(step));
@@ -313,11 +323,8 @@ impl Witness {
 
 impl Observer for Witness {
     fn observe(&self, step: &Step) {
-        {
-            let mut inner = self.inner.lock();
-            inner.step = step.number;
-            inner.time_ns = step.true_ns;
-        }
+        self.step.store(step.number, Relaxed);
+        self.time_ns.store(step.true_ns, Relaxed);
         // A fact comes by itself.
         if matches!(step.event, crate::room::event::Event::Fact(_)) {
             return;
@@ -343,10 +350,17 @@ impl ContentHash {
 }
 
 impl Feed for ContentHash {
+    #[inline]
     fn bytes(&mut self, bytes: &[u8]) {
         self.0.bytes(bytes);
     }
 
+    #[inline]
+    fn text(&mut self, text: &str) {
+        self.0.text(text);
+    }
+
+    #[inline]
     fn number(&mut self, number: u64) {
         self.0.word(number);
     }

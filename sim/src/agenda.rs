@@ -139,9 +139,8 @@ impl Agenda {
         Napping { nap }
     }
 
-    fn pop_due(&self) -> Option<Due> {
+    fn pop_due(&self, now_ns: u64) -> Option<Due> {
         let mut state = self.state.lock();
-        let now_ns = self.now_ns();
         if state.next_ns().is_some_and(|at_ns| at_ns <= now_ns) { state.pop() } else { None }
     }
 
@@ -160,9 +159,9 @@ impl Agenda {
     }
 
     /// The driver sleeps until the next is due, unless that is now.
-    fn asleep(&self) -> bool {
+    fn asleep(&self, now_ns: u64) -> bool {
         let mut state = self.state.lock();
-        let (now_ns, next_ns) = (self.now_ns(), state.next_ns().unwrap_or(u64::MAX));
+        let next_ns = state.next_ns().unwrap_or(u64::MAX);
         if next_ns <= now_ns {
             return false;
         }
@@ -244,11 +243,13 @@ impl Future for Driver {
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         let agenda = &self.core.agenda;
         agenda.awake(context.waker());
+        // True time stands still while a task has its turn.
+        let now_ns = agenda.now_ns();
         loop {
-            while let Some(due) = agenda.pop_due() {
+            while let Some(due) = agenda.pop_due(now_ns) {
                 self.core.fall_due(due);
             }
-            if agenda.asleep() {
+            if agenda.asleep(now_ns) {
                 return Poll::Pending;
             }
         }

@@ -47,13 +47,18 @@ pub struct Segment {
 }
 
 impl Segment {
-    fn elapsed_ns(&self, true_ns: u64) -> i128 {
-        i128::from(true_ns.saturating_sub(self.true_ns)) * (MILLION + i128::from(self.drift_ppm)) / MILLION
+    fn elapsed_ns(&self, true_ns: u64) -> u64 {
+        let elapsed = true_ns.saturating_sub(self.true_ns);
+        // Few clocks drift, and the division of wide numbers is slow.
+        if self.drift_ppm == 0 {
+            return elapsed;
+        }
+        (i128::from(elapsed) * (MILLION + i128::from(self.drift_ppm)) / MILLION) as u64
     }
 
     /// Monotonic time at a true time not before the segment.
     pub fn mono_ns_at(&self, true_ns: u64) -> u64 {
-        self.mono_ns + self.elapsed_ns(true_ns) as u64
+        self.mono_ns + self.elapsed_ns(true_ns)
     }
 
     /// Wall time at a true time not before the segment.
@@ -67,6 +72,9 @@ impl Segment {
         let Some(ahead) = mono_ns.checked_sub(self.mono_ns).filter(|&ahead| ahead > 0) else {
             return Some(self.true_ns);
         };
+        if self.drift_ppm == 0 {
+            return self.true_ns.checked_add(ahead);
+        }
         let rate = MILLION + i128::from(self.drift_ppm);
         let true_ahead = (i128::from(ahead) * MILLION + rate - 1) / rate;
         u64::try_from(i128::from(self.true_ns) + true_ahead).ok()

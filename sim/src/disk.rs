@@ -37,7 +37,7 @@ mod file;
 use crash::Chooser;
 use fault::{Faults, Hit, Patches};
 use file::Content;
-use names::{Names, Node};
+use names::{Names, Node, Standing};
 
 pub use control::{DiskControl, FaultGuard};
 pub use crash::CrashKeep;
@@ -239,7 +239,7 @@ impl Disk {
             call.event.inode = inode.number;
         }
         let result = self.finish(call, result)?;
-        Ok(File { disk: self.clone(), inode: result, path, writable: how != Open::Read })
+        Ok(File { disk: self.clone(), inode: result, path, writable: how != Open::Read, standing: Arc::default() })
     }
 
     fn open_now(&self, path: &Arc<str>, how: Open) -> Result<Arc<Inode>, Errno> {
@@ -443,16 +443,18 @@ impl Disk {
         }
     }
 
-    /// Witnesses the call and gives its result.
+    /// Witnesses a call that is about a name, and gives its result.
     fn finish<T>(&self, mut call: Call, result: Result<T, Errno>) -> io::Result<T> {
+        let Standing { visible, durable } = self.cell.names.lock().standing(&call.event.path);
+        (call.event.visible, call.event.durable) = (visible, durable);
+        self.witness(call, result)
+    }
+
+    /// Witnesses a call and gives its result.
+    fn witness<T>(&self, mut call: Call, result: Result<T, Errno>) -> io::Result<T> {
         if let Err(Errno(errno)) = result {
             call.event.errno = errno;
             call.event.faulted |= matches!(call.hit.fault, Some((_, Fault::Error(_))));
-        }
-        if !matches!(call.event.op, DiskOp::Read | DiskOp::Write | DiskOp::Append | DiskOp::Truncate) {
-            let names = self.cell.names.lock();
-            call.event.visible = names.is_visible(&call.event.path);
-            call.event.durable = names.is_durable(&call.event.path);
         }
         self.core.step(self.life.process, self.life.incarnation, Event::Disk(call.event));
         result.map_err(|Errno(errno)| io::Error::from_raw_os_error(errno))

@@ -6,7 +6,13 @@
 //!
 //! Not in here: what a step means.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+};
 
 use parking_lot::Mutex;
 use xxhash_rust::xxh3::xxh3_64;
@@ -46,11 +52,30 @@ impl Mixer {
         self.word(digest(bytes));
     }
 
+    /// Takes in a name or a path: a short one word by word.
+    #[inline]
+    pub fn text(&mut self, text: &str) {
+        if text.len() > SHORT_BYTES {
+            return self.bytes(text.as_bytes());
+        }
+        self.word(text.len() as u64);
+        let (words, rest) = text.as_bytes().as_chunks::<8>();
+        words.iter().for_each(|word| self.word(u64::from_le_bytes(*word)));
+        if !rest.is_empty() {
+            let mut last = [0; 8];
+            last[..rest.len()].copy_from_slice(rest);
+            self.word(u64::from_le_bytes(last));
+        }
+    }
+
     /// The hash so far.
     pub fn value(self) -> u64 {
         self.0
     }
 }
+
+/// Texts up to this length are hashed a word at a time; beyond it, the hash for bytes is faster.
+const SHORT_BYTES: usize = 48;
 
 impl Default for Mixer {
     fn default() -> Self {
@@ -124,60 +149,58 @@ impl fmt::Display for Difference {
     }
 }
 
-struct State {
-    mixer: Mixer,
-    steps: u64,
-    /// A ring: step `n` lies at `(n - 1) % KEPT_STEPS`.
-    last: [Option<Step>; KEPT_STEPS],
-    record: Option<Vec<Step>>,
-}
-
 /// The trace while the run goes on.
+///
+/// A run has one thread. Its counters are atomic only because what holds them is shared, and are read and written apart.
 pub(crate) struct Tracer {
-    state: Mutex<State>,
+    hash: AtomicU64,
+    steps: AtomicU64,
+    /// A ring: step `n` lies at `(n - 1) % KEPT_STEPS`.
+    last: Mutex<[Option<Step>; KEPT_STEPS]>,
+    record: Option<Mutex<Vec<Step>>>,
 }
 
 impl Tracer {
     pub(crate) fn new(recording: bool) -> Self {
         Tracer {
-            state: Mutex::new(State {
-                mixer: Mixer::new(),
-                steps: 0,
-                last: [const { None }; KEPT_STEPS],
-                record: recording.then(Vec::new),
-            }),
+            hash: AtomicU64::new(Mixer::new().value()),
+            steps: AtomicU64::new(0),
+            last: Mutex::new([const { None }; KEPT_STEPS]),
+            record: recording.then(Mutex::default),
         }
     }
 
     /// Numbers the step and hashes it.
     pub(crate) fn number(&self, step: &mut Step) {
-        let mut state = self.state.lock();
-        state.steps += 1;
-        step.number = state.steps;
-        mix(&mut state.mixer, step);
-        if let Some(record) = &mut state.record {
-            record.push(step.clone());
+        step.number = self.steps.load(Relaxed) + 1;
+        self.steps.store(step.number, Relaxed);
+        let mut mixer = Mixer(self.hash.load(Relaxed));
+        mix(&mut mixer, step);
+        self.hash.store(mixer.value(), Relaxed);
+        if let Some(record) = &self.record {
+            record.lock().push(step.clone());
         }
     }
 
     /// Keeps a step that was numbered, once everyone has seen it. Those that it set off are kept before it.
     pub(crate) fn keep(&self, step: Step) {
-        let mut state = self.state.lock();
-        let place = &mut state.last[(step.number - 1) as usize % KEPT_STEPS];
+        let mut last = self.last.lock();
+        let place = &mut last[(step.number - 1) as usize % KEPT_STEPS];
         if place.as_ref().is_none_or(|other| other.number < step.number) {
             *place = Some(step);
         }
     }
 
     pub(crate) fn snapshot(&self, with_record: bool) -> Trace {
-        let mut state = self.state.lock();
-        let (newer, older) = state.last.split_at(state.steps as usize % KEPT_STEPS);
-        let last = older.iter().chain(newer).flatten().cloned().collect();
+        let steps = self.steps.load(Relaxed);
+        let kept = self.last.lock();
+        let (newer, older) = kept.split_at(steps as usize % KEPT_STEPS);
+        let record = self.record.as_ref().filter(|_| with_record);
         Trace {
-            hash: state.mixer.value(),
-            steps: state.steps,
-            last,
-            record: if with_record { state.record.take() } else { None },
+            hash: self.hash.load(Relaxed),
+            steps,
+            last: older.iter().chain(newer).flatten().cloned().collect(),
+            record: record.map(|record| std::mem::take(&mut *record.lock())),
         }
     }
 }
@@ -193,13 +216,13 @@ fn mix(mixer: &mut Mixer, step: &Step) {
         }
         Event::Connection(connection) => {
             mixer.word(2 | (connection.change as u64) << 8 | connection.connection << 16);
-            mixer.bytes(connection.address.as_bytes());
+            mixer.text(&connection.address);
         }
         Event::Disk(disk) => {
             mixer.word(3 | (disk.op as u64) << 8 | u64::from(disk.faulted) << 16 | u64::from(disk.errno as u32) << 32);
-            mixer.bytes(disk.path.as_bytes());
+            mixer.text(&disk.path);
             if let Some(target) = &disk.target {
-                mixer.bytes(target.as_bytes());
+                mixer.text(target);
             }
             mixer.word(disk.offset);
             mixer.word(disk.len ^ disk.done.rotate_left(32));
@@ -219,7 +242,7 @@ fn mix(mixer: &mut Mixer, step: &Step) {
         }
         Event::Fact(fact) => {
             mixer.word(7);
-            mixer.bytes(fact.name.as_bytes());
+            mixer.text(fact.name);
             mixer.word(fact.digest);
         }
     }
@@ -228,7 +251,7 @@ fn mix(mixer: &mut Mixer, step: &Step) {
 fn mix_process(mixer: &mut Mixer, event: &ProcessEvent) {
     let mut text = |kind: u64, text: &Arc<str>| {
         mixer.word(5 | kind << 8);
-        mixer.bytes(text.as_bytes());
+        mixer.text(text);
     };
     match event {
         ProcessEvent::Started { name } => text(1, name),
@@ -272,5 +295,24 @@ mod tests {
         assert_ne!(hash(&[1, 2]), hash(&[2, 1]));
         assert_ne!(hash(&[0]), hash(&[0, 0]));
         assert_ne!(hash(&[]), hash(&[0]));
+    }
+
+    #[test]
+    fn texts_of_any_length_differ_by_every_byte() {
+        let hash = |text: &str| {
+            let mut mixer = Mixer::new();
+            mixer.text(text);
+            mixer.value()
+        };
+        let mut seen = std::collections::BTreeSet::new();
+        for len in 0..2 * SHORT_BYTES {
+            let text = "a".repeat(len);
+            assert!(seen.insert(hash(&text)), "{len}");
+            for at in 0..len {
+                let mut other = text.clone().into_bytes();
+                other[at] = 0;
+                assert!(seen.insert(hash(std::str::from_utf8(&other).expect("ASCII"))), "{len} {at}");
+            }
+        }
     }
 }

@@ -14,6 +14,8 @@ use crate::{env::Instant, region::Region};
 pub trait Feed {
     /// Takes bytes.
     fn bytes(&mut self, bytes: &[u8]);
+    /// Takes a name.
+    fn text(&mut self, text: &str);
     /// Takes a number.
     fn number(&mut self, number: u64);
 }
@@ -58,7 +60,7 @@ pub trait Field {
     /// As a plan compares it.
     fn value(&self) -> Value<'_>;
     /// Into a hash.
-    fn feed(&self, to: &mut dyn Feed);
+    fn feed(&self, to: &mut impl Feed);
 }
 
 impl Field for u64 {
@@ -66,7 +68,7 @@ impl Field for u64 {
     fn value(&self) -> Value<'_> {
         Value::Number(*self)
     }
-    fn feed(&self, to: &mut dyn Feed) {
+    fn feed(&self, to: &mut impl Feed) {
         to.number(*self);
     }
 }
@@ -76,7 +78,7 @@ impl Field for bool {
     fn value(&self) -> Value<'_> {
         Value::Bool(*self)
     }
-    fn feed(&self, to: &mut dyn Feed) {
+    fn feed(&self, to: &mut impl Feed) {
         to.number(u64::from(*self));
     }
 }
@@ -86,7 +88,7 @@ impl Field for Instant {
     fn value(&self) -> Value<'_> {
         Value::Number(self.0)
     }
-    fn feed(&self, to: &mut dyn Feed) {
+    fn feed(&self, to: &mut impl Feed) {
         to.number(self.0);
     }
 }
@@ -96,8 +98,7 @@ impl Field for Bytes {
     fn value(&self) -> Value<'_> {
         Value::Text(String::from_utf8_lossy(self))
     }
-    fn feed(&self, to: &mut dyn Feed) {
-        to.number(self.len() as u64);
+    fn feed(&self, to: &mut impl Feed) {
         to.bytes(self);
     }
 }
@@ -176,9 +177,8 @@ impl Field for Text {
     fn value(&self) -> Value<'_> {
         Value::Text(Cow::Borrowed(self.as_str()))
     }
-    fn feed(&self, to: &mut dyn Feed) {
-        to.number(self.as_str().len() as u64);
-        to.bytes(self.as_str().as_bytes());
+    fn feed(&self, to: &mut impl Feed) {
+        to.text(self.as_str());
     }
 }
 
@@ -187,7 +187,7 @@ impl Field for Arc<Region> {
     fn value(&self) -> Value<'_> {
         Value::Number(self.id)
     }
-    fn feed(&self, to: &mut dyn Feed) {
+    fn feed(&self, to: &mut impl Feed) {
         to.number(self.id);
         self.start.feed(to);
         self.end.feed(to);
@@ -222,7 +222,7 @@ impl Field for Marks {
     fn value(&self) -> Value<'_> {
         Value::Number(self.0.last().map_or(0, |mark| mark.index))
     }
-    fn feed(&self, to: &mut dyn Feed) {
+    fn feed(&self, to: &mut impl Feed) {
         to.number(self.0.len() as u64);
         for mark in self.0.iter() {
             to.number(mark.index);
@@ -266,7 +266,7 @@ impl Field for Digest {
     fn value(&self) -> Value<'_> {
         Value::Number(self.0)
     }
-    fn feed(&self, to: &mut dyn Feed) {
+    fn feed(&self, to: &mut impl Feed) {
         to.number(self.0);
     }
 }

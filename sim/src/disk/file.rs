@@ -11,9 +11,9 @@ use super::crash::Chooser;
 /// The unit in which a medium writes all or nothing.
 pub const SECTOR_BYTES: u64 = 512;
 
-/// A file that grows takes room for this part of its length more than it needs.
-const GROWTH: usize = 4;
-/// And at least this many bytes.
+/// A file that grows doubles its room, but takes no more than so many bytes ahead.
+const GROWTH_MOST: usize = 128 << 10;
+/// And at least this many.
 const GROWTH_LEAST: usize = 512;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -172,8 +172,8 @@ fn put(bytes: &mut Vec<u8>, offset: u64, data: &[u8]) {
     }
     let end = offset + data.len();
     if end > bytes.capacity() {
-        // A log is most of what a run holds: a file that doubles would hold half of it for nothing.
-        bytes.reserve_exact(end - bytes.len() + (bytes.len() / GROWTH).max(GROWTH_LEAST));
+        // A log is most of what a run holds: one that always doubled would hold half of it for nothing.
+        bytes.reserve_exact(end - bytes.len() + bytes.len().clamp(GROWTH_LEAST, GROWTH_MOST));
     }
     if offset == bytes.len() {
         return bytes.extend_from_slice(data);

@@ -8,8 +8,9 @@ use std::{
 };
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 
-use super::{Call, Disk, Errno, Inode, fault::Fault, file::Content};
+use super::{Call, Disk, Errno, Inode, fault::Fault, file::Content, names::Standing};
 use crate::{event::DiskOp, trace};
 
 /// An open file. Removing or renaming its name does not disturb it.
@@ -19,6 +20,8 @@ pub struct File {
     pub(super) inode: Arc<Inode>,
     pub(super) path: Arc<str>,
     pub(super) writable: bool,
+    /// How the name stood at a version of the names; 0 is before there was any file.
+    pub(super) standing: Arc<Mutex<(u64, Standing)>>,
 }
 
 impl File {
@@ -149,6 +152,20 @@ impl File {
 
     fn finish<T>(&self, mut call: Call, result: Result<T, Errno>) -> io::Result<T> {
         call.event.durable_len = self.inode.content.lock().durable_len();
-        self.disk.finish(call, result)
+        if matches!(call.event.op, DiskOp::Sync | DiskOp::Metadata) {
+            let Standing { visible, durable } = self.standing();
+            (call.event.visible, call.event.durable) = (visible, durable);
+        }
+        self.disk.witness(call, result)
+    }
+
+    /// How the name stands that the file was opened by. Names change seldom, and files are synced all the time.
+    fn standing(&self) -> Standing {
+        let names = self.disk.cell.names.lock();
+        let mut known = self.standing.lock();
+        if known.0 != names.version() {
+            *known = (names.version(), names.standing(&self.path));
+        }
+        known.1
     }
 }

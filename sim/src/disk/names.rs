@@ -41,6 +41,15 @@ pub(crate) struct Names {
     visible: Tree,
     durable: Tree,
     pending: Vec<(u64, Change)>,
+    /// Changes with everything that may change the standing of a name.
+    version: u64,
+}
+
+/// Whether a name can be seen, and whether a crash keeps it.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub(crate) struct Standing {
+    pub(crate) visible: bool,
+    pub(crate) durable: bool,
 }
 
 /// The directory that a path is in.
@@ -80,6 +89,16 @@ impl Names {
         path.is_empty() || (self.durable.contains_key(path) && is_reachable(&self.durable, path))
     }
 
+    /// How a name stands.
+    pub(crate) fn standing(&self, path: &str) -> Standing {
+        Standing { visible: self.is_visible(path), durable: self.is_durable(path) }
+    }
+
+    /// While this is the same, every name stands as it stood.
+    pub(crate) fn version(&self) -> u64 {
+        self.version
+    }
+
     pub(crate) fn is_dir(&self, path: &str) -> bool {
         is_dir(&self.visible, path)
     }
@@ -94,17 +113,20 @@ impl Names {
     }
 
     pub(crate) fn create(&mut self, sequence: u64, path: Arc<str>, node: Node) {
+        self.version += 1;
         self.visible.insert(path.clone(), node.clone());
         self.pending.push((sequence, Change::Create { path, node }));
     }
 
     pub(crate) fn remove(&mut self, sequence: u64, path: &Arc<str>) {
+        self.version += 1;
         if let Some(node) = self.visible.remove(path) {
             self.pending.push((sequence, Change::Remove { path: path.clone(), node }));
         }
     }
 
     pub(crate) fn rename(&mut self, sequence: u64, from: &Arc<str>, to: Arc<str>) {
+        self.version += 1;
         if let Some(node) = self.visible.remove(from) {
             self.visible.insert(to.clone(), node.clone());
             self.pending.push((sequence, Change::Rename { from: from.clone(), to, node }));
@@ -113,6 +135,7 @@ impl Names {
 
     /// Makes the names of a directory durable.
     pub(crate) fn sync_dir(&mut self, dir: &str) {
+        self.version += 1;
         // What was renamed into or out of here takes its other end along.
         let mut kept = Vec::new();
         let mut carried: Vec<(Arc<str>, Node)> = Vec::new();
@@ -172,6 +195,7 @@ impl Names {
 
     /// Becomes one of the states that a crash may leave.
     pub(crate) fn crash(&mut self, chooser: &mut Chooser) {
+        self.version += 1;
         for (sequence, change) in std::mem::take(&mut self.pending) {
             if chooser.whole(sequence) {
                 apply(&mut self.durable, change);
