@@ -7,11 +7,12 @@
 //!
 //! Sites and defects outside the owner's tables can be passed, and are never on.
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Waker};
 
 use parking_lot::Mutex;
 use rand_xoshiro::Xoshiro256PlusPlus;
@@ -122,26 +123,20 @@ impl Points {
         self.board.iter().flat_map(|board| board.defects.iter()).filter_map(DefectSlot::count).collect()
     }
 
-    /// Passes a site in asynchronous code; [`point!`](crate::point) calls it.
-    pub async fn hit(&self, site: &'static Site) -> Option<Arg> {
-        let board = self.board.as_ref()?;
-        let slot =
-            board.sites.find(site.key(), |slot| std::ptr::eq(slot.site, site) || slot.site.name() == site.name())?;
-        match slot.pass(&*board.observer)? {
-            Fired { action: Action::Sleep(duration), .. } => board.timer.sleep(duration).await,
-            Fired { action: Action::Delay(duration), .. } => board.timer.delay(duration).await,
-            Fired { action: Action::Pause, version } => slot.pause(version).await,
-            Fired { action: Action::Yield, .. } => yield_once().await,
-            Fired { action, .. } => return slot.effect(action),
-        }
-        None
+    /// Passes a site in asynchronous code; [`point!`](crate::point) calls it. The site is passed by this call; what is
+    /// awaited is what fired there, which is nothing nearly always.
+    pub fn hit(&self, site: &'static Site) -> Hit<'_> {
+        let fired = self.board.as_deref().and_then(|board| {
+            let slot = board.slot(site)?;
+            Some((board, slot, slot.pass(&*board.observer)?))
+        });
+        Hit(fired.map(|(board, slot, fired)| Box::pin(board.carry_out(slot, fired)) as Effect<'_>))
     }
 
     /// Passes a site in synchronous code; [`point_sync!`](crate::point_sync) calls it.
     pub fn hit_sync(&self, site: &'static Site) -> Option<Arg> {
         let board = self.board.as_ref()?;
-        let slot =
-            board.sites.find(site.key(), |slot| std::ptr::eq(slot.site, site) || slot.site.name() == site.name())?;
+        let slot = board.slot(site)?;
         let fired = slot.pass(&*board.observer)?;
         slot.effect(fired.action)
     }
@@ -149,9 +144,7 @@ impl Points {
     /// Whether nothing is configured at a site: passing it would do nothing but count.
     pub fn is_idle(&self, site: &'static Site) -> bool {
         let Some(board) = &self.board else { return true };
-        let slot =
-            board.sites.find(site.key(), |slot| std::ptr::eq(slot.site, site) || slot.site.name() == site.name());
-        slot.is_none_or(|slot| !slot.armed.load(Ordering::Acquire))
+        board.slot(site).is_none_or(|slot| !slot.armed.load(Ordering::Acquire))
     }
 
     /// Whether `defect` is carried and `condition` holds; [`defect!`](crate::defect) calls it.
@@ -193,6 +186,42 @@ struct Board {
     defects: Slots<DefectSlot>,
     timer: Arc<dyn Timer>,
     observer: Arc<dyn Observer>,
+}
+
+impl Board {
+    fn slot(&self, site: &'static Site) -> Option<&SiteSlot> {
+        self.sites.find(site.key(), |slot| std::ptr::eq(slot.site, site) || slot.site.name() == site.name())
+    }
+
+    /// Does what fired at a site in asynchronous code.
+    async fn carry_out(&self, slot: &SiteSlot, fired: Fired) -> Option<Arg> {
+        match fired {
+            Fired { action: Action::Sleep(duration), .. } => self.timer.sleep(duration).await,
+            Fired { action: Action::Delay(duration), .. } => self.timer.delay(duration).await,
+            Fired { action: Action::Pause, version } => slot.pause(version).await,
+            Fired { action: Action::Yield, .. } => yield_once().await,
+            Fired { action, .. } => return slot.effect(action),
+        }
+        None
+    }
+}
+
+type Effect<'a> = Pin<Box<dyn Future<Output = Option<Arg>> + Send + 'a>>;
+
+/// What fired when a site was passed; see [`Points::hit`].
+#[must_use = "what fired at a site happens when it is awaited"]
+pub struct Hit<'a>(Option<Effect<'a>>);
+
+impl Future for Hit<'_> {
+    type Output = Option<Arg>;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Arg>> {
+        match &mut self.0 {
+            None => Poll::Ready(None),
+            Some(effect) => effect.as_mut().poll(context),
+        }
+    }
 }
 
 /// Slots in the order of their tables, found by the key of their name: open addressing, at most half full.

@@ -93,7 +93,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Options {
         Options {
-            memtable_bytes: 1 << 20,
+            memtable_bytes: 3 << 19,
             immutable_max: 3,
             level_zero_files: 4,
             level_zero_stall: 16,

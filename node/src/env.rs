@@ -11,7 +11,15 @@ pub mod contract;
 pub(crate) mod memory;
 pub mod real;
 
-use std::{fmt, future::Future, io, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    future::Future,
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use failpoints::Points;
@@ -241,8 +249,17 @@ pub trait FrameSender: Send + Sync {
 
 /// Receives frames.
 pub trait FrameReceiver: Send {
-    /// The next frame; `UnexpectedEof` when the other side closed, `ConnectionReset` when the connection broke.
-    fn recv(&mut self) -> BoxFuture<'_, io::Result<Bytes>>;
+    /// The next frame; `UnexpectedEof` when the other side closed, `ConnectionReset` when the connection broke. What is
+    /// pending wakes the last context that asked.
+    fn poll_recv(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Bytes>>;
+}
+
+impl dyn FrameReceiver + '_ {
+    /// The next frame; `UnexpectedEof` when the other side closed, `ConnectionReset` when the connection broke. Going away
+    /// from it loses nothing.
+    pub fn recv(&mut self) -> impl Future<Output = io::Result<Bytes>> + Send + Unpin + '_ {
+        std::future::poll_fn(|context| self.poll_recv(context))
+    }
 }
 
 /// Starts tasks of this process.

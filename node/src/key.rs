@@ -66,6 +66,14 @@ pub fn versions_end(user_key: &[u8]) -> Bytes {
     out.into()
 }
 
+/// Whether two version keys are versions of one user key; no other key is a version of anything.
+pub fn is_same_key(version: &[u8], other: &[u8]) -> bool {
+    const STAMP: usize = 8;
+    version.len() == other.len()
+        && version.len() > STAMP
+        && version[..version.len() - STAMP] == other[..other.len() - STAMP]
+}
+
 /// The user key and timestamp of a version key; `None` when it is not one.
 pub fn parse_version(key: &[u8]) -> Option<(Bytes, u64)> {
     let (body, stamp) = key.split_at_checked(key.len().checked_sub(8)?)?;

@@ -2,7 +2,7 @@
 //!
 //! What is known may be stale; stores say so, and the cache learns from what they say. The newest epoch wins.
 
-use std::{collections::BTreeMap, ops::Bound};
+use std::{collections::BTreeMap, ops::Bound, sync::Arc};
 
 use bytes::Bytes;
 
@@ -11,7 +11,7 @@ use crate::region::{Peer, Region, RegionId, Role, StoreId};
 /// A region and whom to ask for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Cached {
-    pub region: Region,
+    pub region: Arc<Region>,
     /// The leader, when somebody named it.
     pub leader: Option<Peer>,
     /// How many peers were tried since a leader was last known.
@@ -19,7 +19,7 @@ pub(super) struct Cached {
 }
 
 impl Cached {
-    pub(super) fn new(region: Region, leader: Option<Peer>) -> Cached {
+    pub(super) fn new(region: Arc<Region>, leader: Option<Peer>) -> Cached {
         Cached { region, leader, tried: 0 }
     }
 
@@ -64,7 +64,7 @@ impl Cache {
         for start in starts {
             self.0.remove(&start);
         }
-        self.0.insert(region.start.clone(), Cached::new(region, leader));
+        self.0.insert(region.start.clone(), Cached::new(Arc::new(region), leader));
     }
 
     /// Forgets a region: it has to be looked up again.

@@ -1,5 +1,7 @@
 //! Reads: a failed attempt never has an effect, so every one is simply tried again.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use super::{Client, Error, Inner, route::Attempt};
@@ -52,7 +54,7 @@ impl Client {
             return Ok(RegionScan { region: region.id, pairs, next });
         }
         let more = !region.end.is_empty() && (end.is_empty() || region.end < end);
-        Ok(RegionScan { region: region.id, pairs, next: more.then_some(region.end) })
+        Ok(RegionScan { region: region.id, pairs, next: more.then(|| region.end.clone()) })
     }
 
     /// The first `limit` keys with a value from `start` up to and without `end` (empty: to the end). Each region is
@@ -73,7 +75,7 @@ impl Client {
 }
 
 impl Inner {
-    async fn read(&self, key: &Bytes, ask: impl Fn(&Region) -> Ask) -> Result<(Answer, Region), Error> {
+    async fn read(&self, key: &Bytes, ask: impl Fn(&Region) -> Ask) -> Result<(Answer, Arc<Region>), Error> {
         let mut patience = self.patience();
         loop {
             let cause = match self.locate(key).await {

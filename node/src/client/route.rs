@@ -3,7 +3,7 @@
 //! Every attempt ends in one of three ways: an answer, a refusal (it had no effect and will have none), or doubt. What
 //! doubt means is for whoever asks: a write with the same timestamp may be sent again, a membership change may not.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use prost::Message;
@@ -75,7 +75,7 @@ impl Inner {
         let mut cache = self.cache.lock();
         cache.learn(located.region.clone(), located.leader);
         let cached = cache.at(key).cloned();
-        Ok(cached.unwrap_or_else(|| Cached::new(located.region, located.leader)))
+        Ok(cached.unwrap_or_else(|| Cached::new(Arc::new(located.region), located.leader)))
     }
 
     /// Asks the region once, at its leader or, for a read by a replica, anywhere.

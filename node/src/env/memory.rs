@@ -5,6 +5,7 @@ use std::{
     io::{self, ErrorKind},
     path::Path,
     sync::Arc,
+    task::{Context, Poll},
 };
 
 use bytes::Bytes;
@@ -70,7 +71,7 @@ impl FrameSender for End {
 }
 
 impl FrameReceiver for Start {
-    fn recv(&mut self) -> BoxFuture<'_, io::Result<Bytes>> {
-        Box::pin(async { self.0.recv().await.ok_or_else(|| ErrorKind::UnexpectedEof.into()) })
+    fn poll_recv(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
+        self.0.poll_recv(context).map(|frame| frame.ok_or_else(|| ErrorKind::UnexpectedEof.into()))
     }
 }

@@ -10,6 +10,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
     },
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -364,7 +365,7 @@ impl FrameSender for Half {
 }
 
 impl FrameReceiver for OtherHalf {
-    fn recv(&mut self) -> BoxFuture<'_, io::Result<Bytes>> {
-        Box::pin(async { self.0.recv().await.ok_or(io::ErrorKind::UnexpectedEof.into()) })
+    fn poll_recv(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
+        self.0.poll_recv(context).map(|frame| frame.ok_or(io::ErrorKind::UnexpectedEof.into()))
     }
 }

@@ -356,7 +356,7 @@ knobs! {
     DISK_CAPACITY "disk.capacity": Size = Size::mib(1_024), Size::mib(1) => Size::mib(1_048_576);
 
     /// A memtable is flushed when it holds this much.
-    ENGINE_MEMTABLE "engine.memtable": Size = Size::mib(1), Size::kib(1) => Size::mib(64);
+    ENGINE_MEMTABLE "engine.memtable": Size = Size::kib(1_536), Size::kib(1) => Size::mib(64);
     /// Uncompressed size of a block of a table.
     ENGINE_BLOCK "engine.block": Size = Size::kib(4), Size(256) => Size::mib(1);
     /// Target size of a table.

@@ -1,6 +1,9 @@
 //! Connections over the simulated fabric.
 
-use std::io;
+use std::{
+    io,
+    task::{Context, Poll},
+};
 
 use bytes::Bytes;
 use node::env::{BoxFuture, Connection, Delivery, FrameReceiver, FrameSender, Listener, Net};
@@ -54,7 +57,7 @@ impl FrameSender for RoomSender {
 struct RoomReceiver(fabric::Receiver);
 
 impl FrameReceiver for RoomReceiver {
-    fn recv(&mut self) -> BoxFuture<'_, io::Result<Bytes>> {
-        Box::pin(async move { Ok(self.0.recv().await?) })
+    fn poll_recv(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
+        self.0.poll_recv(context).map_err(io::Error::from)
     }
 }

@@ -65,7 +65,17 @@ pub struct Draw {
 
 /// The key of this number: `k0042`.
 pub fn key(number: u64) -> Bytes {
-    Bytes::from(format!("k{number:04}"))
+    // By hand: each operation asks for one, and a formatter is slow.
+    let mut digits = [b'0'; 20];
+    let (mut rest, mut at) = (number, digits.len());
+    while rest > 0 {
+        at -= 1;
+        digits[at] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+    }
+    let mut key = vec![b'k'];
+    key.extend_from_slice(&digits[at.min(digits.len() - 4)..]);
+    key.into()
 }
 
 impl Draw {
@@ -133,6 +143,13 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+
+    #[test]
+    fn keys_have_at_least_four_digits() {
+        for number in [0, 7, 42, 9_999, 10_000, u64::MAX] {
+            assert_eq!(key(number), format!("k{number:04}"));
+        }
+    }
 
     #[test]
     fn values_are_unique_and_within_bounds() {

@@ -9,7 +9,7 @@ use std::{
     collections::VecDeque,
     fmt, io,
     sync::Arc,
-    task::{Poll, Waker},
+    task::{Context, Poll, Waker},
 };
 
 use bytes::Bytes;
@@ -215,31 +215,33 @@ pub struct Receiver {
 impl Receiver {
     /// The next frame, or why there is none. Frames that arrived before the end are given first.
     pub async fn recv(&mut self) -> Result<Bytes, Broken> {
-        std::future::poll_fn(|context| {
-            if !self.input.to.is_alive() {
-                return Poll::Pending;
+        std::future::poll_fn(|context| self.poll_recv(context)).await
+    }
+
+    /// As [`Receiver::recv`], for whoever polls by hand. What is pending wakes the last context that asked.
+    pub fn poll_recv(&mut self, context: &mut Context<'_>) -> Poll<Result<Bytes, Broken>> {
+        if !self.input.to.is_alive() {
+            return Poll::Pending;
+        }
+        let mut state = self.input.state.lock();
+        if let Some(frame) = state.inbox.pop_front() {
+            let was_full = state.queued_bytes >= WINDOW_BYTES;
+            state.queued_bytes -= frame.len();
+            if was_full && state.queued_bytes < WINDOW_BYTES {
+                let writers = std::mem::take(&mut state.writers);
+                drop(state);
+                writers.into_iter().for_each(Waker::wake);
             }
-            let mut state = self.input.state.lock();
-            if let Some(frame) = state.inbox.pop_front() {
-                let was_full = state.queued_bytes >= WINDOW_BYTES;
-                state.queued_bytes -= frame.len();
-                if was_full && state.queued_bytes < WINDOW_BYTES {
-                    let writers = std::mem::take(&mut state.writers);
-                    drop(state);
-                    writers.into_iter().for_each(Waker::wake);
-                }
-                return Poll::Ready(Ok(frame));
-            }
-            if let Some(broken) = state.recv_end {
-                return Poll::Ready(Err(broken));
-            }
-            match &mut state.reader {
-                Some(reader) if reader.will_wake(context.waker()) => {}
-                reader => *reader = Some(context.waker().clone()),
-            }
-            Poll::Pending
-        })
-        .await
+            return Poll::Ready(Ok(frame));
+        }
+        if let Some(broken) = state.recv_end {
+            return Poll::Ready(Err(broken));
+        }
+        match &mut state.reader {
+            Some(reader) if reader.will_wake(context.waker()) => {}
+            reader => *reader = Some(context.waker().clone()),
+        }
+        Poll::Pending
     }
 }
 

@@ -10,6 +10,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
+    task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
@@ -163,15 +164,13 @@ impl FrameSender for RealSender {
 }
 
 impl FrameReceiver for RealReceiver {
-    fn recv(&mut self) -> BoxFuture<'_, io::Result<Bytes>> {
-        Box::pin(async move {
-            let error = match self.frames.next().await {
-                Some(Ok(frame)) => return Ok(frame.freeze()),
-                Some(Err(error)) => error,
-                None => ErrorKind::UnexpectedEof.into(),
-            };
-            self.queue.give_up();
-            Err(error)
-        })
+    fn poll_recv(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
+        let error = match ready!(self.frames.poll_next_unpin(context)) {
+            Some(Ok(frame)) => return Poll::Ready(Ok(frame.freeze())),
+            Some(Err(error)) => error,
+            None => ErrorKind::UnexpectedEof.into(),
+        };
+        self.queue.give_up();
+        Poll::Ready(Err(error))
     }
 }

@@ -22,16 +22,17 @@ pub struct Content {
 #[derive(Debug, Default)]
 pub struct Hasher {
     content: Content,
-    newest: Option<Bytes>,
+    /// The newest version of the last key.
+    newest: Bytes,
 }
 
 impl Hasher {
     /// Takes one entry of the family `write`. Large values are read from `snapshot`.
     pub async fn take(&mut self, snapshot: &Snapshot, version: &Bytes, stored: &Bytes) -> Result<(), Error> {
-        let Some((user_key, timestamp)) = key::parse_version(version) else { return Ok(()) };
-        if self.newest.as_ref() == Some(&user_key) {
+        if key::is_same_key(&self.newest, version) {
             return Ok(());
         }
+        let Some((user_key, timestamp)) = key::parse_version(version) else { return Ok(()) };
         let value = match Record::decode(stored) {
             Some(Record::Value(value)) => Some(value),
             Some(Record::Indirect) => snapshot.get(Family::Default, version).await?,
@@ -41,7 +42,7 @@ impl Hasher {
             self.content.digest = self.content.digest + Digest::of(&user_key, timestamp, &value);
             self.content.keys += 1;
         }
-        self.newest = Some(user_key);
+        self.newest.clone_from(version);
         Ok(())
     }
 
@@ -56,7 +57,9 @@ pub async fn hash(snapshot: &Snapshot, region: &Region) -> Result<Content, Error
     let mut hasher = Hasher::default();
     let mut entries = snapshot.iter(Family::Write, key::range_start(&region.start), key::range_end(&region.end));
     while let Some((version, stored)) = entries.next().await? {
-        hasher.take(snapshot, &version, &stored).await?;
+        if !key::is_same_key(&hasher.newest, &version) {
+            hasher.take(snapshot, &version, &stored).await?;
+        }
     }
     Ok(hasher.content())
 }
