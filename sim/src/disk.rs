@@ -29,6 +29,7 @@ use crate::{
 mod control;
 mod handle;
 mod names;
+mod pieces;
 
 mod crash;
 mod fault;

@@ -208,6 +208,7 @@ struct Delegate {
     region: Arc<Region>,
     peer: Peer,
     state: ApplyState,
+    recent: write::Recent,
     merges: Merges,
     /// The peer was removed by a membership change: nothing more is applied.
     removed: bool,
@@ -296,6 +297,7 @@ impl Apply {
                 let delegate = Delegate {
                     region,
                     peer,
+                    recent: write::Recent::new(state.newest),
                     state,
                     merges,
                     removed: false,

@@ -6,15 +6,10 @@
 //!
 //! Not in here: which changes survive; the chooser of `crash.rs` says so.
 
-use super::crash::Chooser;
+use super::{crash::Chooser, pieces::Pieces};
 
 /// The unit in which a medium writes all or nothing.
 pub const SECTOR_BYTES: u64 = 512;
-
-/// A file that grows doubles its room, but takes no more than so many bytes ahead.
-const GROWTH_MOST: usize = 128 << 10;
-/// And at least this many.
-const GROWTH_LEAST: usize = 512;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Status {
@@ -43,7 +38,7 @@ struct Change {
 /// The bytes of one file.
 #[derive(Default, Debug)]
 pub(crate) struct Content {
-    bytes: Vec<u8>,
+    bytes: Pieces,
     changes: Vec<Change>,
     durable_len: u64,
 }
@@ -59,24 +54,24 @@ impl Content {
     }
 
     /// The bytes of a range, cut at the end of the file.
-    pub(crate) fn range(&self, offset: u64, len: u64) -> &[u8] {
+    pub(crate) fn range(&self, offset: u64, len: u64) -> Vec<u8> {
         let end = offset.saturating_add(len).min(self.len()) as usize;
         let start = (offset as usize).min(end);
-        &self.bytes[start..end]
+        self.bytes.copy(start, end)
     }
 
     pub(crate) fn write(&mut self, sequence: u64, offset: u64, data: &[u8]) {
-        let undo = self.range(offset, data.len() as u64).to_vec();
+        let undo = self.range(offset, data.len() as u64);
         let kind = Kind::Write { offset, len: data.len() as u64 };
         self.changes.push(Change { sequence, status: Status::Pending, kind, len_before: self.len(), undo });
-        put(&mut self.bytes, offset, data);
+        self.bytes.put(offset as usize, data);
     }
 
     pub(crate) fn truncate(&mut self, sequence: u64, len: u64) {
-        let undo = self.range(len, u64::MAX - len).to_vec();
+        let undo = self.range(len, u64::MAX - len);
         let kind = Kind::Truncate { len };
         self.changes.push(Change { sequence, status: Status::Pending, kind, len_before: self.len(), undo });
-        self.bytes.resize(len as usize, 0);
+        self.bytes.resize(len as usize);
     }
 
     /// Makes durable what was changed before `mark`.
@@ -123,16 +118,16 @@ impl Content {
                 Status::Pending => false,
             };
             match change.kind {
-                Kind::Write { offset, .. } if keep_all => put(&mut self.bytes, offset, &data),
+                Kind::Write { offset, .. } if keep_all => self.bytes.put(offset as usize, &data),
                 Kind::Write { offset, .. } => {
                     chooser.pieces(change.sequence, offset, data.len() as u64, |start, end| {
                         let piece = &data[(start - offset) as usize..(end - offset) as usize];
-                        put(&mut self.bytes, start, piece);
+                        self.bytes.put(start as usize, piece);
                     });
                 }
                 Kind::Truncate { len } => {
                     if keep_all || chooser.whole(change.sequence) {
-                        self.bytes.resize(len as usize, 0);
+                        self.bytes.resize(len as usize);
                     }
                 }
             }
@@ -144,13 +139,13 @@ impl Content {
     fn undo(&mut self, change: &mut Change) -> Vec<u8> {
         let undo = std::mem::take(&mut change.undo);
         let (redo, offset) = match change.kind {
-            Kind::Write { offset, len } => (self.range(offset, len).to_vec(), offset),
+            Kind::Write { offset, len } => (self.range(offset, len), offset),
             Kind::Truncate { len } => (Vec::new(), len),
         };
         if !undo.is_empty() {
-            put(&mut self.bytes, offset, &undo);
+            self.bytes.put(offset as usize, &undo);
         }
-        self.bytes.resize(change.len_before as usize, 0);
+        self.bytes.resize(change.len_before as usize);
         redo
     }
 }
@@ -162,24 +157,4 @@ impl Kind {
             Kind::Truncate { len } => len,
         }
     }
-}
-
-/// Writes over, and past the end with zeroes in any gap.
-fn put(bytes: &mut Vec<u8>, offset: u64, data: &[u8]) {
-    let offset = offset as usize;
-    if data.is_empty() {
-        return;
-    }
-    let end = offset + data.len();
-    if end > bytes.capacity() {
-        // A log is most of what a run holds: one that always doubled would hold half of it for nothing.
-        bytes.reserve_exact(end - bytes.len() + bytes.len().clamp(GROWTH_LEAST, GROWTH_MOST));
-    }
-    if offset == bytes.len() {
-        return bytes.extend_from_slice(data);
-    }
-    if end > bytes.len() {
-        bytes.resize(end, 0);
-    }
-    bytes[offset..end].copy_from_slice(data);
 }

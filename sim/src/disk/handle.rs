@@ -39,7 +39,7 @@ impl File {
 
     fn read_now(&self, call: &mut Call, offset: u64, len: u64) -> Bytes {
         let cell = &self.disk.cell;
-        let mut bytes = self.inode.content.lock().range(offset, len).to_vec();
+        let mut bytes = self.inode.content.lock().range(offset, len);
         if cell.faulty.load(Ordering::Relaxed) > 0 {
             call.event.faulted |= self.inode.patches.lock().apply(offset, &mut bytes);
             call.event.faulted |= cell.faults.rot(&self.path, self.inode.number, offset, &mut bytes);
@@ -79,7 +79,7 @@ impl File {
         if cell.faulty.load(Ordering::Relaxed) > 0 {
             let mut patches = self.inode.patches.lock();
             let cover = |content: &Content| {
-                let mut old = content.range(offset, len).to_vec();
+                let mut old = content.range(offset, len);
                 old.resize(data.len(), 0);
                 old
             };

@@ -110,6 +110,7 @@ impl Apply {
                 region: child.clone(),
                 peer,
                 state: initial,
+                recent: super::write::Recent::new(initial.newest),
                 merges: crate::store::state::Merges::default(),
                 removed: false,
                 cached: false,

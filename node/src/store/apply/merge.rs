@@ -11,7 +11,7 @@ use std::{collections::VecDeque, sync::Arc};
 use ::raft::eraftpb::Entry;
 use failpoints::point;
 
-use super::{Apply, Proposal};
+use super::{Apply, Proposal, write::Recent};
 use crate::{
     cache,
     engine::{Error, Family},
@@ -167,6 +167,7 @@ impl Apply {
         let sources = encode(sources);
         let state = &mut delegate.state;
         state.newest = state.newest.max(gone.state.newest);
+        delegate.recent = Recent::new(state.newest);
         state.safe_point = state.safe_point.max(gone.state.safe_point);
         let safe_point = state.safe_point;
         self.shared.safe_points.remove(&before);

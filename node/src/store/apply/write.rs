@@ -1,15 +1,16 @@
 //! Applies writes by the rules in the head comment of `wire::command`.
 
+use std::collections::VecDeque;
+
 use bytes::Bytes;
 use raft::eraftpb::{Entry, EntryType};
 
-use super::Apply;
+use super::{Apply, Delegate};
 use crate::{
     cache,
     engine::{Error, Family, record::Record},
     key,
     region::RegionId,
-    store::state::ApplyState,
     wire::{
         command::{Body, Command, Mutation, Write},
         kv::{Answer as Said, Outcome, Written},
@@ -59,21 +60,56 @@ pub(super) fn command_of(region: RegionId, entry: &Entry) -> Option<Command> {
     }
 }
 
-/// Whether a mutation goes through whatever its key has: nothing in the region is newer, so nothing has to be read.
-fn is_above(mutation: &Mutation, state: &ApplyState) -> bool {
-    mutation.timestamp > state.newest && mutation.timestamp > state.safe_point && mutation.expect.is_none()
+/// The newest writes of a region, as far back as writes overtake each other. It spares most of them a look into the engine.
+#[derive(Debug)]
+pub(super) struct Recent {
+    /// Key and timestamp, in the order of writing.
+    writes: VecDeque<(Bytes, u64)>,
+    /// No version of the region that is not among these is newer.
+    floor: u64,
+}
+
+impl Recent {
+    const KEPT: usize = 32;
+
+    /// Nothing but that no version is newer than `newest`.
+    pub(super) fn new(newest: u64) -> Recent {
+        Recent { writes: VecDeque::new(), floor: newest }
+    }
+
+    fn add(&mut self, key: &Bytes, timestamp: u64) {
+        if self.writes.len() == Recent::KEPT
+            && let Some((_, oldest)) = self.writes.pop_front()
+        {
+            self.floor = self.floor.max(oldest);
+        }
+        self.writes.push_back((key.clone(), timestamp));
+    }
+
+    /// Whether no version of the key is as new as that, for certain.
+    fn is_newer(&self, key: &Bytes, timestamp: u64) -> bool {
+        timestamp > self.floor && !self.writes.iter().any(|(known, stamp)| *stamp >= timestamp && known == key)
+    }
+}
+
+/// Whether a mutation goes through, as can be said without a look at what its key has.
+fn is_above(mutation: &Mutation, delegate: &Delegate) -> bool {
+    let (state, timestamp) = (&delegate.state, mutation.timestamp);
+    let is_newest = || timestamp > state.newest || delegate.recent.is_newer(&mutation.key, timestamp);
+    mutation.expect.is_none() && timestamp > state.safe_point && is_newest()
 }
 
 impl Apply {
     /// Applies a write, all of it or nothing.
     pub(super) async fn write(&mut self, region: RegionId, write: &Write) -> Result<Said, Error> {
-        let state = self.delegates[&region].state;
         for mutation in &write.mutations {
-            if is_above(mutation, &state) {
+            let delegate = &self.delegates[&region];
+            if is_above(mutation, delegate) {
                 continue;
             }
+            let safe_point = delegate.state.safe_point;
             let newest = self.newest(&mutation.key).await?;
-            let outcome = match judge(newest, mutation.timestamp, mutation.expect, state.safe_point) {
+            let outcome = match judge(newest, mutation.timestamp, mutation.expect, safe_point) {
                 Verdict::Write => continue,
                 Verdict::Repeated => Outcome::Ok,
                 Verdict::Conflict => Outcome::Conflict,
@@ -95,8 +131,8 @@ impl Apply {
 
     /// Applies a write for which nothing has to be read, if it is one.
     fn write_at_once(&mut self, region: RegionId, write: &Write) -> Option<Said> {
-        let state = &self.delegates[&region].state;
-        write.mutations.iter().all(|mutation| is_above(mutation, state)).then(|| self.put(region, write))
+        let delegate = &self.delegates[&region];
+        write.mutations.iter().all(|mutation| is_above(mutation, delegate)).then(|| self.put(region, write))
     }
 
     fn put(&mut self, region: RegionId, write: &Write) -> Said {
@@ -107,6 +143,7 @@ impl Apply {
             delegate.keys += 1;
             delegate.bytes += (version.len() + mutation.value.as_ref().map_or(0, Bytes::len)) as u64;
             delegate.state.newest = delegate.state.newest.max(mutation.timestamp);
+            delegate.recent.add(&mutation.key, mutation.timestamp);
             if let (Record::Indirect, Some(value)) = (&record, &mutation.value) {
                 self.batch.put(Family::Default, version.clone(), value.clone());
             }
@@ -139,6 +176,19 @@ impl Apply {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_write_that_was_overtaken_is_newer_than_what_its_key_has() {
+        let (a, b) = (Bytes::from_static(b"a"), Bytes::from_static(b"b"));
+        let mut recent = Recent::new(10);
+        recent.add(&a, 20);
+        recent.add(&b, 15);
+        assert!(recent.is_newer(&a, 21) && recent.is_newer(&b, 16));
+        assert!(!recent.is_newer(&a, 20) && !recent.is_newer(&a, 16), "it has a version as new or newer");
+        assert!(!recent.is_newer(&Bytes::from_static(b"c"), 10), "nobody knows");
+        (30..).take(Recent::KEPT).for_each(|timestamp| recent.add(&b, timestamp));
+        assert!(!recent.is_newer(&a, 20) && recent.is_newer(&a, 21), "what is forgotten is not forgotten quite");
+    }
 
     #[test]
     fn the_rules_of_writes() {

@@ -98,8 +98,8 @@ impl Key {
 
     /// The newest version shown by an answer that came before the event.
     fn floor(floors: &[(u64, u64)], event: u64) -> u64 {
-        let at = floors.partition_point(|(seq, _)| *seq < event);
-        at.checked_sub(1).map_or(0, |at| floors[at].1)
+        // From the newest on: what is asked about began a moment ago.
+        floors.iter().rev().find(|(seq, _)| *seq < event).map_or(0, |(_, timestamp)| *timestamp)
     }
 
     fn raise(floors: &mut Vec<(u64, u64)>, event: u64, timestamp: u64) {
