@@ -74,6 +74,14 @@ pub fn is_same_key(version: &[u8], other: &[u8]) -> bool {
         && version[..version.len() - STAMP] == other[..other.len() - STAMP]
 }
 
+/// The bound behind the oldest version of the user key that a version key is of; `None` when it is not one.
+pub fn behind_versions(version: &[u8]) -> Option<Bytes> {
+    let (body, _) = version.split_at_checked(version.len().checked_sub(8)?)?;
+    let mut out = body.strip_suffix(&[0, 1])?.to_vec();
+    out.extend_from_slice(&[0, 2]);
+    Some(out.into())
+}
+
 /// The user key and timestamp of a version key; `None` when it is not one.
 pub fn parse_version(key: &[u8]) -> Option<(Bytes, u64)> {
     let (body, stamp) = key.split_at_checked(key.len().checked_sub(8)?)?;
@@ -158,10 +166,14 @@ mod tests {
                 assert_eq!(parse_version(&encoded), Some((Bytes::copy_from_slice(key), stamp)));
                 assert!(encoded >= data_key(key) && encoded < versions_end(key));
                 assert!(encoded >= range_start(key));
+                assert_eq!(behind_versions(&encoded), Some(versions_end(key)));
+                assert!(is_same_key(&encoded, &version_key(key, 7)));
                 all.push(encoded);
             }
         }
         assert!(all.is_sorted(), "{all:?}");
+        assert!(!is_same_key(&version_key(b"a", 1), &version_key(b"b", 1)) && !is_same_key(b"", b""));
+        assert_eq!(behind_versions(b"z"), None);
         assert!(range_end(b"a") > version_key(b"\0zz", 0) && range_end(b"a") <= version_key(b"a", u64::MAX));
     }
 

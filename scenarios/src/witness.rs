@@ -325,8 +325,7 @@ impl Observer for Witness {
     fn observe(&self, step: &Step) {
         self.step.store(step.number, Relaxed);
         self.time_ns.store(step.true_ns, Relaxed);
-        // A fact comes by itself.
-        if matches!(step.event, crate::room::event::Event::Fact(_)) {
+        if translate::says_nothing(step) {
             return;
         }
         if let Some(fault) = translate::fault(step) {

@@ -405,7 +405,7 @@ impl Outputs<'_> {
             return Ok(());
         }
         let prefix = self.job.family.is_versioned().then(|| range::version_prefix(key)).flatten();
-        if prefix.is_some() && prefix == builder.last().and_then(|key| range::version_prefix(key)) {
+        if prefix.is_some() && prefix == builder.last().and_then(range::version_prefix) {
             return Ok(());
         }
         let cut = key.slice(..prefix.map_or(key.len(), <[u8]>::len));

@@ -88,9 +88,8 @@ async fn write_out(
     let ranges = memtable.tombstones(family);
     loop {
         let mut large = None;
-        let from = builder.last().map_or(Bound::Unbounded, |key| Bound::Excluded(&key[..]));
         // Copied, since the builder grows meanwhile. Once a piece of the file.
-        let from = from.map(<[u8]>::to_vec);
+        let from = builder.last().map_or(Bound::Unbounded, |key| Bound::Excluded(key.to_vec()));
         let stopped =
             memtable.scan(family, from.as_ref().map(|key| &key[..]), &[], u64::MAX, |key, sequence, value| {
                 match value {

@@ -63,7 +63,9 @@ impl LogWriter {
         if self.pending.is_empty() {
             return Ok(());
         }
-        let data = Bytes::from(std::mem::take(&mut self.pending));
+        // The buffer is kept: it is wanted again at once.
+        let data = Bytes::copy_from_slice(&self.pending);
+        self.pending.clear();
         let len = data.len() as u64;
         self.file.write_at(self.offset, data).await.doing("appending to", &self.path)?;
         self.offset += len;

@@ -10,6 +10,19 @@ use crate::{
     },
 };
 
+/// Whether a step is neither a fault nor an event: nearly all are such, or are facts, which come by themselves.
+pub(super) fn says_nothing(step: &Step) -> bool {
+    match &step.event {
+        Seen::Fact(_) | Seen::Timer { .. } | Seen::Connection(_) => true,
+        Seen::Frame(frame) => frame.fate == Fate::Delivered,
+        Seen::Disk(disk) => {
+            let moves_bytes = matches!(disk.op, DiskOp::Read | DiskOp::Write | DiskOp::Append);
+            moves_bytes && !disk.faulted && disk.errno == 0
+        }
+        Seen::Process(_) | Seen::Clock(_) => false,
+    }
+}
+
 /// The kind of fault that this step shows to have taken effect.
 pub(super) fn fault(step: &Step) -> Option<&'static str> {
     match &step.event {

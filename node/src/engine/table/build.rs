@@ -56,7 +56,7 @@ pub(crate) struct TableBuilder {
     prefix: Vec<u8>,
     entries: u64,
     first: Option<Bytes>,
-    last: Bytes,
+    last: Vec<u8>,
     ranges: Vec<RangeDelete>,
     /// Bytes of blob files that entries refer to, by file.
     blobs: BTreeMap<u64, u64>,
@@ -87,7 +87,7 @@ impl TableBuilder {
             prefix: Vec::new(),
             entries: 0,
             first: None,
-            last: Bytes::new(),
+            last: Vec::new(),
             ranges: Vec::new(),
             blobs: BTreeMap::new(),
         })
@@ -107,7 +107,7 @@ impl TableBuilder {
 
     /// Adds an entry behind all others; whoever pushes writes once it is full.
     pub(crate) fn push(&mut self, key: &Bytes, sequence: u64, stored: Stored<'_>) {
-        debug_assert!(self.first.is_none() || self.last < *key, "entries come in key order");
+        debug_assert!(self.first.is_none() || self.last[..] < key[..], "entries come in key order");
         self.block.add(key, sequence, stored);
         self.hashes.push(filter::hash(key));
         if let Some(prefix) = range::version_prefix(key)
@@ -119,7 +119,8 @@ impl TableBuilder {
         }
         self.entries += 1;
         self.first.get_or_insert_with(|| key.clone());
-        self.last.clone_from(key);
+        self.last.clear();
+        self.last.extend_from_slice(key);
         if self.block.len() >= self.style.block_bytes {
             self.cut();
         }
@@ -136,8 +137,8 @@ impl TableBuilder {
     }
 
     /// The last key that was added.
-    pub(crate) fn last(&self) -> Option<&Bytes> {
-        self.first.as_ref().map(|_| &self.last)
+    pub(crate) fn last(&self) -> Option<&[u8]> {
+        self.first.as_ref().map(|_| &self.last[..])
     }
 
     pub(crate) fn entries(&self) -> u64 {

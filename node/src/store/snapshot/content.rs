@@ -52,13 +52,26 @@ impl Hasher {
     }
 }
 
+/// Older versions of a key that are stepped over before the next key is sought: seeking costs as much as some steps.
+const STEPS_MAX: u64 = 8;
+
 /// Scans a region.
 pub async fn hash(snapshot: &Snapshot, region: &Region) -> Result<Content, Error> {
     let mut hasher = Hasher::default();
-    let mut entries = snapshot.iter(Family::Write, key::range_start(&region.start), key::range_end(&region.end));
+    let end = key::range_end(&region.end);
+    let mut entries = snapshot.iter(Family::Write, key::range_start(&region.start), end.clone());
+    let mut older = 0;
     while let Some((version, stored)) = entries.next().await? {
         if !key::is_same_key(&hasher.newest, &version) {
+            older = 0;
             hasher.take(snapshot, &version, &stored).await?;
+            continue;
+        }
+        older += 1;
+        if older == STEPS_MAX
+            && let Some(behind) = key::behind_versions(&version)
+        {
+            entries = snapshot.iter(Family::Write, behind, end.clone());
         }
     }
     Ok(hasher.content())
