@@ -224,6 +224,11 @@ impl Peer {
         self.region.id
     }
 
+    /// The newest epoch that it knows of its region: its own, or without a range the one that it was made for.
+    pub fn known_epoch(&self) -> Epoch {
+        if self.region.is_initialized() { self.region.epoch } else { self.born }
+    }
+
     /// Whether this peer leads, as far as it knows.
     pub fn is_leader(&self) -> bool {
         self.raw.raft.state == StateRole::Leader

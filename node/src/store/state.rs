@@ -44,7 +44,8 @@ impl Stage {
 /// A region's state on one store, under `key::region_state`.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct RegionState {
-    /// Range, epoch, peers. Without peers for one that never had its first snapshot.
+    /// Range, epoch, peers. Without peers for one that never had its first snapshot: then the epoch is the one that the peer
+    /// was made for.
     #[prost(message, required, tag = "1")]
     pub region: Region,
     /// The local peer. For a tombstone: the removed one.

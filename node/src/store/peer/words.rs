@@ -44,9 +44,8 @@ impl Peer {
             },
             Some(Say::Gone(_)) if self.told_to_leave(turn, &message) => {}
             Some(Say::Gone(_)) => {
-                // Of a peer without a range, what counts is the configuration that it was made for; after a restart that is
-                // not known any more, and whoever lags behind would say the same of a newcomer.
-                let mine = if self.region.is_initialized() { self.region.epoch } else { self.born };
+                // Whoever lags behind would say the same of a newcomer.
+                let mine = self.known_epoch();
                 if mine.conf_ver > 0 && message.epoch.conf_ver > mine.conf_ver {
                     turn.wishes.push(Wish::Destroy(self.id(), self.me.id, "gone"));
                 }

@@ -48,7 +48,9 @@ impl RaftLoop {
     /// Takes in a peer that was read back.
     pub fn recover(&mut self, found: Found) {
         let Found { state, apply, log, sources } = found;
-        let region = Arc::new(state.region);
+        let mut region = state.region;
+        let born = if region.is_initialized() { Epoch::default() } else { std::mem::take(&mut region.epoch) };
+        let region = Arc::new(region);
         let (id, me) = (region.id, state.peer);
         let hard = raft::Fact::PeerRecovered {
             region: id,
@@ -64,6 +66,7 @@ impl RaftLoop {
         };
         self.turn.env.state(hard);
         let mut peer = Peer::new(&self.turn, region.clone(), me, log, apply, true);
+        peer.born = born;
         let prepared = state.merge.filter(|_| state.stage == Stage::Merging as i32).map(Arc::new);
         peer.set_merges(&Merges { prepared, sources: Arc::new(sources) });
         if region.is_initialized() && region.peer(me.id).is_none() {
@@ -177,11 +180,15 @@ impl RaftLoop {
 
     /// Writes a peer's state with the next write of the log.
     pub(super) fn put_state(&mut self, key: bytes::Bytes, peer: &Peer, stage: Stage, merge: Option<MergeState>) {
-        let region = (*peer.region).clone();
-        let state = RegionState { region, peer: peer.me, stage: stage as i32, index: 0, term: 0, merge };
+        let mut region = (*peer.region).clone();
+        if !region.is_initialized() && stage == Stage::Normal {
+            region.epoch = peer.born;
+        }
+        let state =
+            RegionState { region: region.clone(), peer: peer.me, stage: stage as i32, index: 0, term: 0, merge };
         self.turn.log.engine.put(Family::Raft, key, encode(&state));
         self.turn.log.sync = true;
-        let (region, state) = (peer.region.clone(), stage.name().into());
+        let (region, state) = (Arc::new(region), stage.name().into());
         self.turn.env.state(region::Fact::StateWritten { region, peer: peer.me.id, state, index: 0, term: 0 });
     }
 
@@ -340,7 +347,7 @@ impl RaftLoop {
             return;
         };
         peer.unknown = 0;
-        let mine = if peer.region.is_initialized() { peer.region.epoch } else { peer.born };
+        let mine = peer.known_epoch();
         let newer = known.epoch.conf_ver > mine.conf_ver || (known.epoch != Epoch::default() && known.epoch == mine);
         if newer && known.peer(peer.me.id).is_none() {
             self.destroy(id, "stale");
