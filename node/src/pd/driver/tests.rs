@@ -358,3 +358,21 @@ fn a_tombstones_record_stays_while_regions_are_unknown() {
     (half.start, half.epoch.version) = ("".into(), 3);
     assert_eq!(removed(half), [1], "all of it is elsewhere");
 }
+
+#[test]
+fn of_a_region_nothing_is_said_before_its_leader_was_heard_of_nor_during_a_recovery() {
+    let mut talk = Talk::founded(options());
+    let about = |talk: &mut Talk, id| reason(talk.ask(Ask::GetRegionById(Id { id })));
+    talk.next(region(&[(101, 1)], 1), &[]);
+    assert_eq!([about(&mut talk, 100), about(&mut talk, 200)], [None, Some(Reason::RegionNotFound)]);
+    let mut talk = talk.restart(options());
+    // A split that was reported before it may be lost, and what is left of the parent covers all keys.
+    let unknown = Some(Reason::RegionsUnknown);
+    assert_eq!([about(&mut talk, 100), about(&mut talk, 200)], [unknown, unknown]);
+    talk.next(region(&[(101, 1)], 1), &[]);
+    assert_eq!([about(&mut talk, 100), about(&mut talk, 200)], [None, Some(Reason::RegionNotFound)]);
+    talk.pass(3600);
+    let lost = RemoveFailedStores { stores: vec![1], timeout_ms: 60_000 };
+    talk.ask(Ask::RemoveFailedStores(lost)).expect("it is silent");
+    assert_eq!([about(&mut talk, 100), about(&mut talk, 200)], [unknown, unknown]);
+}
