@@ -96,7 +96,8 @@ pub(super) fn store(plan: &Plan, name: &str, wipes: u64, release: &str) -> store
         raft_max_inflight_msgs: knobs.get(knobs::RAFT_INFLIGHT) as usize,
         raft_log_gc_tick: knobs.get(knobs::RAFT_LOG_GC_TICK).duration(),
         raft_log_gc_count_limit: knobs.get(knobs::RAFT_LOG_GC_ENTRIES),
-        raft_log_gc_threshold: knobs.get(knobs::RAFT_LOG_GC_ENTRIES).div_ceil(4),
+        // Dropping entries takes an entry: were one worth it, a leader at rest would go on for ever.
+        raft_log_gc_threshold: knobs.get(knobs::RAFT_LOG_GC_ENTRIES).div_ceil(4).max(2),
         peer_stale_state_check: knobs.get(knobs::RAFT_STALE_PEER_TICK).duration(),
         max_leader_missing: knobs.get(knobs::RAFT_STALE_PEER_TICK).duration(),
         split_region_check_tick: knobs.get(knobs::REGION_SPLIT_TICK).duration(),

@@ -10,7 +10,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::plan::{Action, Plan, knobs};
+use crate::plan::{Action, Nanos, Plan, knobs};
 
 /// How far a plan goes past what copies can bear.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,55 +21,31 @@ pub(super) struct Losses {
     stores_short: usize,
     /// Where columnar stores are lost: how many of the others are missing for what the tables want.
     columnar_short: usize,
+    /// The least time that a recovery has; without one, more than any.
+    recovers_within: Nanos,
 }
 
 impl Losses {
     /// Reads them off a plan.
     pub(super) fn of(plan: &Plan) -> Losses {
-        let (mut lost, mut leaving, mut recovered, mut started) = (Set::new(), Set::new(), Set::new(), Set::new());
-        let mut wanted = 0;
-        for step in &plan.steps {
-            match &step.action {
-                Action::Lose { node } | Action::Wipe { node } | Action::BuryStore { node } => {
-                    lost.insert(node.as_str());
-                }
-                Action::RemoveStore { node, .. } => {
-                    leaving.insert(node.as_str());
-                }
-                Action::UpStore { node } => {
-                    leaving.remove(node.as_str());
-                }
-                Action::UnsafeRecover { stores, .. } => recovered.extend(stores.0.iter().map(|node| node.as_str())),
-                Action::Restart { node, .. } => {
-                    started.insert(node.as_str());
-                }
-                Action::SetTiflashReplica { count, .. } => wanted = wanted.max(*count as usize),
-                _ => {}
-            }
-        }
-        let is_columnar = |node: &&str| node.starts_with("tiflash-");
-        let (columnar, lost): (Set<'_>, Set<'_>) = lost.into_iter().partition(is_columnar);
-        leaving.retain(|node| !is_columnar(node));
+        let mut steps = Steps::of(plan);
+        let (columnar, lost): (Set<'_>, Set<'_>) = std::mem::take(&mut steps.lost).into_iter().partition(is_columnar);
         // A spare store is there once it was started.
-        let is_there = |number: &u64| *number <= plan.cluster.stores || started.contains(&*format!("store-{number}"));
+        let is_there =
+            |number: &u64| *number <= plan.cluster.stores || steps.started.contains(format!("store-{number}").as_str());
         let there = (1..=plan.cluster.stores + plan.cluster.spare).filter(is_there).count();
         let replicas = (plan.knobs.get(knobs::PD_REPLICAS) as usize).min(there);
-        let given_up = lost.difference(&recovered).count();
+        let given_up = lost.difference(&steps.recovered).count();
         let everything = usize::from(lost.len() >= there);
-        let wiped = |node: &&str| {
-            plan.steps
-                .iter()
-                .any(|step| matches!(&step.action, Action::Wipe { node: wiped } if wiped.as_str() == *node))
-        };
-        let gone = lost.union(&leaving).filter(|node| !recovered.contains(*node) && !wiped(node)).count();
-        let left = there - lost.union(&leaving).filter(|node| !wiped(node)).count().min(there);
+        // A store whose disk was replaced is there again.
+        let away: Set<'_> = lost.union(&steps.leaving).filter(|node| !steps.wiped.contains(*node)).copied().collect();
+        let left = there.saturating_sub(away.len());
+        let left_columnar = (plan.cluster.tiflash as usize).saturating_sub(columnar.len());
         Losses {
             beyond_minority: given_up.saturating_sub(replicas.saturating_sub(1) / 2) + everything,
-            stores_short: if gone > 0 { replicas.saturating_sub(left) } else { 0 },
-            columnar_short: match columnar.len() {
-                0 => 0,
-                lost => wanted.saturating_sub((plan.cluster.tiflash as usize).saturating_sub(lost)),
-            },
+            stores_short: if away.is_subset(&steps.recovered) { 0 } else { replicas.saturating_sub(left) },
+            columnar_short: if columnar.is_empty() { 0 } else { steps.wanted.saturating_sub(left_columnar) },
+            recovers_within: steps.recovers_within,
         }
     }
 
@@ -78,10 +54,79 @@ impl Losses {
         self.beyond_minority <= other.beyond_minority
             && self.stores_short <= other.stores_short
             && self.columnar_short <= other.columnar_short
+            && self.recovers_within >= other.recovers_within
     }
 }
 
 type Set<'a> = BTreeSet<&'a str>;
+
+fn is_columnar(node: &&str) -> bool {
+    node.starts_with("tiflash-")
+}
+
+/// What steps do to stores.
+struct Steps<'a> {
+    lost: Set<'a>,
+    /// Of those that are lost: with a new disk.
+    wiped: Set<'a>,
+    /// Taken out of service, of those with voters.
+    leaving: Set<'a>,
+    started: Set<'a>,
+    /// Given up by a recovery.
+    recovered: Set<'a>,
+    recovers_within: Nanos,
+    /// The most columnar replicas that a table wants.
+    wanted: usize,
+}
+
+impl<'a> Steps<'a> {
+    fn of(plan: &'a Plan) -> Steps<'a> {
+        let mut all = Steps {
+            lost: Set::new(),
+            wiped: Set::new(),
+            leaving: Set::new(),
+            started: Set::new(),
+            recovered: Set::new(),
+            recovers_within: Nanos(u64::MAX),
+            wanted: 0,
+        };
+        plan.steps.iter().for_each(|step| all.add(&step.action));
+        // The placement driver refuses to give up a store that lives, and all that are named with it.
+        for step in &plan.steps {
+            if let Action::UnsafeRecover { stores, .. } = &step.action
+                && stores.0.iter().all(|node| all.lost.contains(node.as_str()))
+            {
+                all.recovered.extend(stores.0.iter().map(|node| node.as_str()));
+            }
+        }
+        all.leaving.retain(|node| !is_columnar(node));
+        all
+    }
+
+    fn add(&mut self, action: &'a Action) {
+        match action {
+            Action::Wipe { node } => {
+                self.lost.insert(node.as_str());
+                self.wiped.insert(node.as_str());
+            }
+            Action::Lose { node } | Action::BuryStore { node } => {
+                self.lost.insert(node.as_str());
+            }
+            Action::RemoveStore { node, .. } => {
+                self.leaving.insert(node.as_str());
+            }
+            Action::UpStore { node } => {
+                self.leaving.remove(node.as_str());
+            }
+            Action::Restart { node, .. } => {
+                self.started.insert(node.as_str());
+            }
+            Action::UnsafeRecover { timeout, .. } => self.recovers_within = self.recovers_within.min(*timeout),
+            Action::SetTiflashReplica { count, .. } => self.wanted = self.wanted.max(*count as usize),
+            _ => {}
+        }
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -94,7 +139,7 @@ mod tests {
         );
         let plan = Plan::parse(&text, &registry::vocabulary())
             .unwrap_or_else(|error| panic!("{}", error.render("test", &text)));
-        let Losses { beyond_minority, stores_short, columnar_short } = Losses::of(&plan);
+        let Losses { beyond_minority, stores_short, columnar_short, .. } = Losses::of(&plan);
         (beyond_minority, stores_short, columnar_short)
     }
 
@@ -115,6 +160,8 @@ mod tests {
             ("stores = 4", two.clone(), (1, 1, 0)),
             ("stores = 3", two.clone() + recover, (0, 0, 0)),
             ("stores = 2", two.clone() + recover, (1, 0, 0)),
+            ("stores = 3", lose(2) + recover, (0, 1, 0)),
+            ("stores = 3", lose(2) + &lose(3) + recover, (1, 2, 0)),
             ("stores = 3", r#"{ at = "1s", do = "wipe", node = "store-1" }"#.to_owned(), (0, 0, 0)),
             ("stores = 3", r#"{ at = "1s", do = "remove-store", node = "store-1" }"#.to_owned(), (0, 1, 0)),
             ("stores = 3, tiflash = 2", table.to_owned() + columns, (0, 0, 1)),
