@@ -260,8 +260,11 @@ impl RaftLoop {
         if !sources.is_empty() {
             let closing = sources.iter().any(|other| self.peers[other].closing.is_some());
             let target = &self.peers[&id];
+            // What a source has yet to apply may be the split that makes the target here, in place of a peer without a range:
+            // then the snapshot would go with that peer, after it has taken the source along.
+            let splits = !target.region.is_initialized() && sources.iter().any(|other| !self.peers[other].is_drained());
             // A commit of the merge that waits in apply needs its source.
-            if closing || !target.is_drained() || target.applying.is_some() || target.has_snapshot_waiting() {
+            if closing || splits || !target.is_drained() || target.applying.is_some() || target.has_snapshot_waiting() {
                 return None;
             }
         }
