@@ -21,7 +21,7 @@ use node::{
 use parking_lot::Mutex;
 use tracing::Instrument as _;
 
-pub use options::{client_options, disk_config, link};
+pub use options::{client_options, disk_config, link, operator_options};
 
 use crate::{
     event::{Header, Kept, RoomEvent},

@@ -29,7 +29,7 @@ use crate::{
         placement::{
             Answer, Ask, AskSplit, Bootstrap, ChildIds, Count, Id, Key, Located, MergeRegions, Next, Nothing, Progress,
             Reason, Refusal, RegionHeartbeat, Regions, RemoveStore, Request, Response, Rule, SafePoint, Store,
-            StoreHeartbeat, TiflashReplica,
+            StoreHeartbeat, TiflashReplica, Version, Versions,
         },
         recovery::{self, Heard, RemoveFailedStores},
     },
@@ -247,6 +247,12 @@ impl Client {
     /// A region by its id.
     pub async fn region_by_id(&self, id: RegionId) -> Result<Located, Error> {
         answer!(self, Ask::GetRegionById(Id { id }), "get-region-by-id", Answer::Region(located) => located)
+    }
+
+    /// Which of these regions are no longer as they are named here: changed since, or gone. None as long as that cannot be
+    /// said.
+    pub async fn outdated(&self, regions: Vec<Version>) -> Result<Vec<RegionId>, Error> {
+        answer!(self, Ask::Outdated(Versions { regions }), "outdated", Answer::Ids(ids) => ids.ids)
     }
 
     /// Ids for splitting off `count` new regions.

@@ -18,8 +18,8 @@ use crate::{
     region::{Region, RegionId, StoreId},
     wire::{
         placement::{
-            Answer, Ask, AskSplit, Bootstrap, ChildIds, Located, MergeRegions, Next, Nothing, Range, Reason,
-            RegionHeartbeat, SafePoint, SplitIds, Store, StoreState, Stores as StoreList, Truth,
+            Answer, Ask, AskSplit, Bootstrap, ChildIds, Ids, Located, MergeRegions, Next, Nothing, Range, Reason,
+            RegionHeartbeat, SafePoint, SplitIds, Store, StoreState, Stores as StoreList, Truth, Version,
         },
         recovery::{Heard, Plan, RemoveFailedStores, Report},
     },
@@ -179,6 +179,7 @@ impl Driver {
                 found.ok_or_else(|| (Reason::RegionNotFound, "no region is known for the key".into()))
             }
             Ask::GetRegionById(ask) => self.region_by_id(ask.id),
+            Ask::Outdated(ask) => Ok(self.outdated(&ask.regions)),
             Ask::AskSplit(ask) => self.ask_split(&ask),
             Ask::Merge(ask) => self.merge(ask, now),
             Ask::ReportSplit(report) => {
@@ -241,6 +242,21 @@ impl Driver {
             None if !self.regions.are_heard() => unknown("some leaders were not heard of yet"),
             None => Err((Reason::RegionNotFound, format!("region {id} not found"))),
         }
+    }
+
+    /// Which of these regions are no longer as they are named. What is not certain is not said.
+    fn outdated(&self, regions: &[Version]) -> Answer {
+        let is_outdated = |named: &&Version| match self.regions.get(named.id) {
+            Some(known) => {
+                let (known, named) = (known.region.epoch, named.epoch);
+                known.conf_ver > named.conf_ver || known.version > named.version
+            }
+            None => self.regions.are_heard(),
+        };
+        let sure = !self.recovery.is_running();
+        Answer::Ids(Ids {
+            ids: regions.iter().filter(|named| sure && is_outdated(named)).map(|named| named.id).collect(),
+        })
     }
 
     fn bootstrap(&mut self, founders: Bootstrap, now: Instant) -> Result<Answer, Refused> {

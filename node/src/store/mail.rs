@@ -41,6 +41,8 @@ pub enum Mail {
         /// What raft-rs wants to hear.
         context: raft::GetEntriesContext,
     },
+    /// What the placement driver knows newer than sleeping peers of these regions do.
+    Outdated(Vec<RegionId>),
     /// A store could not be reached.
     Unreachable(StoreId),
     /// A snapshot was built, or building was given up.

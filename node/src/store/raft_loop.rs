@@ -265,6 +265,7 @@ impl RaftLoop {
             },
             Mail::Applied(applied) => applied.region,
             Mail::News => return,
+            Mail::Outdated(regions) => return self.on_outdated(regions),
             Mail::Unreachable(store) => {
                 for (&id, peer) in &mut self.peers {
                     if peer.closing.is_none() {

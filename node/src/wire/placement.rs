@@ -13,7 +13,7 @@ use bytes::Bytes;
 use super::recovery;
 pub use regions::{
     AskSplit, ChangePeers, ChildIds, DownPeer, Located, MergeInto, Next, RegionHeartbeat, Regions, SplitIds, SplitKeys,
-    Step,
+    Step, Version, Versions,
 };
 pub use rules::{Progress, Rule, Rules, TiflashReplica};
 pub use stores::{Bootstrap, Ids, Label, RemoveStore, Store, StoreHeartbeat, StoreState, Stores};
@@ -24,7 +24,7 @@ pub struct Request {
     /// What is asked.
     #[prost(
         oneof = "Ask",
-        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 26, 27, 31, 40"
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 26, 27, 31, 40, 41"
     )]
     pub ask: Option<Ask>,
 }
@@ -110,6 +110,9 @@ pub enum Ask {
     /// Merges a region into a neighbour; its replicas move to the neighbour's stores first.
     #[prost(message, tag = "40")]
     Merge(MergeRegions),
+    /// Which of these regions are no longer as a store that hears nothing of them has them; answered by `Ids`.
+    #[prost(message, tag = "41")]
+    Outdated(Versions),
 }
 
 /// Which region to merge, and into which.
@@ -200,7 +203,7 @@ pub enum Answer {
     /// What a region's leader should do next, if anything.
     #[prost(message, tag = "10")]
     Next(Next),
-    /// Stores' ids.
+    /// Ids of stores or of regions.
     #[prost(message, tag = "11")]
     Ids(Ids),
     /// Rules.

@@ -1,6 +1,8 @@
 //! Knobs of a plan as settings of the room and of the processes in it. One line a knob; a knob that is read nowhere here
 //! does nothing, and a test refuses that.
 
+use std::time::Duration;
+
 use node::{cache, client, engine, pd, raftlog, store};
 
 use super::PD_ADDRESS;
@@ -11,6 +13,10 @@ use crate::{
     },
     room::{DiskConfig, Latency, Link},
 };
+
+/// Within so many times the slowest hop and the slowest sync an answer comes, if it comes: a request goes through two
+/// stores and back, and waits at each.
+const ANSWER_DELAYS: u64 = 8;
 
 fn latency(between: Between) -> Latency {
     Latency::between(between.least.0, between.most.0)
@@ -139,18 +145,33 @@ pub fn client_options(knobs: &Knobs) -> client::Options {
     }
 }
 
+/// The settings of the operator's client: it is as patient as the room is slow, whatever the plan's clients are.
+pub fn operator_options(knobs: &Knobs) -> client::Options {
+    let options = client_options(knobs);
+    let slowest = knobs.get(knobs::NET_DELAY).most.0.saturating_add(knobs.get(knobs::DISK_SYNC).most.0);
+    client::Options {
+        attempt: options.attempt.max(Duration::from_nanos(slowest.saturating_mul(ANSWER_DELAYS))),
+        ..options
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::registry;
 
-    /// Everything that a plan with one line of knobs sets, as text.
-    fn settings(line: &str) -> String {
+    /// A plan with one line of knobs.
+    fn plan(line: &str) -> Plan {
         let text = format!(
             "reenact = 1\nscenario = \"snapshot-gc\"\nseed = \"1\"\n\
              cluster = {{ stores = 3, release = \"8.1.0\" }}\nknobs = {{ {line} }}\n"
         );
-        let plan = Plan::parse(&text, &registry::vocabulary()).unwrap_or_else(|error| panic!("{line}: {error}"));
+        Plan::parse(&text, &registry::vocabulary()).unwrap_or_else(|error| panic!("{line}: {error}"))
+    }
+
+    /// Everything that a plan with one line of knobs sets, as text.
+    fn settings(line: &str) -> String {
+        let plan = plan(line);
         let room = (disk_config(&plan.knobs), link(&plan.knobs));
         let processes =
             (store(&plan, "store-1", 0, "8.1.0"), placement(&plan, PD_ADDRESS), client_options(&plan.knobs));
@@ -163,6 +184,19 @@ mod tests {
         for row in knobs::TABLE {
             let changes = |value| settings(&format!("\"{}\" = {value}", row.name)) != without;
             assert!(changes(row.least) || changes(row.most), "nothing reads the knob `{}`", row.name);
+        }
+    }
+
+    #[test]
+    fn the_operator_waits_as_long_as_the_room_is_slow() {
+        for (line, expected_ms) in [
+            ("client.timeout = \"57ms\"", 57),
+            ("client.timeout = \"57ms\", net.delay = [\"1ms\", \"40ms\"], disk.sync = [\"1ms\", \"5ms\"]", 360),
+            ("client.timeout = \"2s\", net.delay = [\"1ms\", \"40ms\"]", 2_000),
+        ] {
+            let knobs = plan(line).knobs;
+            assert_eq!(operator_options(&knobs).attempt, Duration::from_millis(expected_ms), "{line}");
+            assert_eq!(client_options(&knobs).attempt, knobs.get(knobs::CLIENT_TIMEOUT).duration(), "{line}");
         }
     }
 }

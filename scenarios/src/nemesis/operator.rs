@@ -20,7 +20,7 @@ use node::{
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
-    cluster::{Cluster, Live, OPERATOR, PD_ADDRESS, client_options},
+    cluster::{Cluster, Live, OPERATOR, PD_ADDRESS, operator_options},
     plan::{Action, Key, Node},
     room::Handle,
     workload::{self, Log},
@@ -300,7 +300,7 @@ struct Operator {
 
 impl Operator {
     fn new(cluster: Arc<Cluster>, handle: Handle, env: Env) -> Self {
-        let client = Client::new(&env, PD_ADDRESS, client_options(&cluster.plan().knobs));
+        let client = Client::new(&env, PD_ADDRESS, operator_options(&cluster.plan().knobs));
         Self { cluster, client, handle }
     }
 

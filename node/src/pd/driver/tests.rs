@@ -10,7 +10,7 @@ use crate::{
         command::ChangeKind,
         placement::{
             Count, Id, Key, Label, Progress, Regions as RegionList, RemoveStore, Step, StoreHeartbeat, StoreState,
-            TiflashReplica,
+            TiflashReplica, Version, Versions,
         },
     },
 };
@@ -375,4 +375,29 @@ fn of_a_region_nothing_is_said_before_its_leader_was_heard_of_nor_during_a_recov
     let lost = RemoveFailedStores { stores: vec![1], timeout_ms: 60_000 };
     talk.ask(Ask::RemoveFailedStores(lost)).expect("it is silent");
     assert_eq!([about(&mut talk, 100), about(&mut talk, 200)], [unknown, unknown]);
+}
+
+#[test]
+fn a_store_hears_which_of_its_sleeping_regions_have_changed_once_that_is_certain() {
+    let mut talk = Talk::founded(options());
+    talk.next(region(&[(101, 1), (102, 2)], 7), &[]);
+    let named = |conf_ver, version| Epoch { conf_ver, version };
+    let ask =
+        |talk: &mut Talk, id, epoch| match talk.ask(Ask::Outdated(Versions { regions: vec![Version { id, epoch }] })) {
+            Ok(Answer::Ids(ids)) => ids.ids == [id],
+            other => panic!("{other:?}"),
+        };
+    for (id, epoch, expected) in [
+        (100, named(7, 1), false),
+        (100, named(6, 1), true),
+        (100, named(7, 0), true),
+        // The driver has not heard yet of what the store has seen.
+        (100, named(8, 1), false),
+        (200, named(1, 1), true),
+    ] {
+        assert_eq!(ask(&mut talk, id, epoch), expected, "region {id} at {epoch:?}");
+    }
+    let mut talk = talk.restart(options());
+    assert!(!ask(&mut talk, 200, named(1, 1)), "it may not have been heard of since the restart");
+    assert!(ask(&mut talk, 100, named(6, 1)), "what was kept is enough to know better");
 }

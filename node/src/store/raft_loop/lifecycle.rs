@@ -10,7 +10,7 @@ use ::raft::eraftpb::{ConfState, HardState, Message, MessageType};
 use failpoints::defect;
 use protobuf::Message as _;
 
-use super::{RaftLoop, Tomb, key_of};
+use super::{RaftLoop, Tomb, enqueue, key_of};
 use crate::{
     cache,
     engine::Family,
@@ -19,13 +19,14 @@ use crate::{
     store::{
         apply::Task,
         fact::{raft, region},
+        mail::Mail,
         peer::{Peer, log::Log, membership},
         state::{ApplyState, INIT_INDEX, INIT_TERM, MergeState, Merges, RegionState, Sources, Stage, encode},
         turn::Wish,
     },
     wire::{
         peer::{PeerMessage, Say},
-        placement::Reason,
+        placement::{Reason, Version},
     },
 };
 
@@ -356,6 +357,7 @@ impl RaftLoop {
 
     /// Peers that have had no leader for long ask whether they still belong to their region.
     pub(super) fn stale_check(&mut self) {
+        self.ask_for_sleepers();
         let limit = self.turn.options.max_leader_missing;
         let mut missing = Vec::new();
         for (&id, peer) in &self.peers {
@@ -373,8 +375,37 @@ impl RaftLoop {
                     Err(error) if error.reason() == Some(Reason::RegionNotFound) => None,
                     Err(_) => return,
                 };
-                mailbox.send(crate::store::mail::Mail::Known(id, me, known));
+                mailbox.send(Mail::Known(id, me, known));
             });
+        }
+    }
+}
+
+impl RaftLoop {
+    /// Whoever sleeps does not notice that nobody speaks to it any more: the others may have woken without it, and removed
+    /// it. So the store asks the placement driver for all its sleeping peers at once.
+    fn ask_for_sleepers(&self) {
+        let sleepers = self.peers.iter().filter(|(_, peer)| peer.is_asleep() && peer.closing.is_none());
+        let regions: Vec<_> = sleepers.map(|(&id, peer)| Version { id, epoch: peer.region.epoch }).collect();
+        if regions.is_empty() {
+            return;
+        }
+        let (pd, mailbox) = (self.reach.pd.clone(), self.turn.mailbox.clone());
+        self.turn.env.spawn("stale-check", async move {
+            match pd.outdated(regions).await {
+                Ok(outdated) if !outdated.is_empty() => mailbox.send(Mail::Outdated(outdated)),
+                _ => {}
+            }
+        });
+    }
+
+    /// Regions have changed while their peers here slept: awake, they hear of it, or miss their leader and ask.
+    pub(super) fn on_outdated(&mut self, regions: &[RegionId]) {
+        for &id in regions {
+            if let Some(peer) = self.peers.get_mut(&id) {
+                peer.wake(&self.turn, "outdated");
+                enqueue(&mut self.busy, id, peer);
+            }
         }
     }
 }

@@ -93,6 +93,25 @@ pub struct ChildIds {
     pub peers: Vec<PeerId>,
 }
 
+/// Regions as a store has them.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Versions {
+    /// Each with what it is known by.
+    #[prost(message, repeated, tag = "1")]
+    pub regions: Vec<Version>,
+}
+
+/// A region and the epoch in which it is known.
+#[derive(Clone, Copy, PartialEq, prost::Message)]
+pub struct Version {
+    /// The region.
+    #[prost(uint64, tag = "1")]
+    pub id: u64,
+    /// Its epoch.
+    #[prost(message, required, tag = "2")]
+    pub epoch: Epoch,
+}
+
 /// What a region's leader should do next.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Next {

@@ -121,7 +121,7 @@ pub struct RemoveStore {
     pub is_destroyed: bool,
 }
 
-/// Stores' ids.
+/// Ids of stores or of regions.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Ids {
     /// In order.
