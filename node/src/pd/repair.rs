@@ -91,7 +91,9 @@ pub(super) fn wish(known: &Known, view: &View<'_>) -> Option<Wish> {
         return None;
     }
     let replicas = view.options.replicas;
-    let voters: Vec<_> = peers.iter().filter(|peer| is_voter(peer)).collect();
+    // A recovery makes a voter of a columnar replica where nobody else has the data. It does not count for one.
+    let (strays, voters): (Vec<&Peer>, Vec<&Peer>) =
+        peers.iter().filter(|peer| is_voter(peer)).partition(|peer| view.is_columnar(peer.store));
     let learners = || peers.iter().filter(|peer| !is_voter(peer) && !view.is_columnar(peer.store));
     let lost = voters.iter().find(|peer| view.is_lost(known, peer)).copied().copied();
     let leaving = voters.iter().find(|peer| view.is_leaving(peer.store)).copied().copied();
@@ -124,6 +126,9 @@ pub(super) fn wish(known: &Known, view: &View<'_>) -> Option<Wish> {
     let buried = voters.iter().find(|peer| view.is_buried(peer.store)).filter(|peer| known.may_lose(peer));
     if let Some(buried) = buried {
         return Some(Wish::Remove(**buried));
+    }
+    if let Some(stray) = strays.into_iter().find(|peer| known.may_lose(peer)) {
+        return Some(Wish::Remove(*stray));
     }
     let borders = view.rules.borders(&known.region);
     if !borders.is_empty() {
@@ -368,6 +373,10 @@ pub(super) mod tests {
             ("a learner left over", "1 2 3 4", "1 2 3 4:learner", 0, "remove 4"),
             ("a dead learner, and a voter that cannot be had", "1 2 3:tombstone", "1 2 3:learner-down", 0, "remove 3"),
             ("a columnar learner that no table wants", "1 2 3 4:tiflash", "1 2 3 4:learner", 0, "remove 4"),
+            ("a voter on a columnar store", "1 2 3 8:tiflash", "8 1 2 3", 0, "remove 8"),
+            ("a voter on a columnar store is none", "1 2 3 8:tiflash", "8 1 2", 0, "add 3"),
+            ("there is no other store", "1 2 8:tiflash", "8 1 2", 0, "remove 8"),
+            ("nobody else has the data", "1 2 8:tiflash", "8 1:pending 2:pending", 0, "nothing"),
             ("a learner may still be wanted", "1 2 3:down", "1 2 3:down 4:learner-pending", 0, "nothing"),
             ("a joint configuration is left alone", "1 2 3 4", "1 2 4:incoming", 0, "nothing"),
             ("too large", "1 2 3", "1 2 3", 1001, "split"),
