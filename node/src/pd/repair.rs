@@ -112,6 +112,13 @@ pub(super) fn wish(known: &Known, view: &View<'_>) -> Option<Wish> {
     {
         return Some(Wish::Add { store, replaces: None });
     }
+    // One that its leader does not hear, on a store that is heard, is not there: it was gone before it was made a learner,
+    // and takes the place of one that would be.
+    if voters.len() < replicas
+        && let Some(missing) = learners().find(|peer| view.is_missing(known, peer))
+    {
+        return Some(Wish::Remove(*missing));
+    }
     if voters.len() > replicas
         && let Some(peer) = surplus(known, view, &voters).filter(|peer| known.may_lose(peer))
     {
@@ -177,6 +184,13 @@ impl View<'_> {
                     && entry.silent(self.now) >= limit
             }
         }
+    }
+
+    /// Whether a replica's leader has heard nothing of it for a while, and the placement driver hears its store.
+    fn is_missing(&self, known: &Known, peer: &Peer) -> bool {
+        let limit = self.options.store_disconnected.as_millis();
+        let down = known.down.iter().find(|down| down.peer == peer.id);
+        down.is_some_and(|down| u128::from(down.down_ms) >= limit) && self.serves(peer.store)
     }
 
     pub(super) fn is_buried(&self, store: StoreId) -> bool {
@@ -358,6 +372,9 @@ pub(super) mod tests {
             ),
             ("a learner of an interrupted repair", "1 2 3 4", "1 2 3:learner", 0, "promote 3"),
             ("it has not caught up yet", "1 2 3 4", "1 2 3:learner-pending", 0, "add 4"),
+            ("a learner that is not there", "1 2 3", "1 2 3:learner-down", 0, "remove 3"),
+            ("a learner that its leader hears", "1 2 3", "1 2 3:learner-pending", 0, "nothing"),
+            ("a learner that nobody hears", "1 2 3:down", "1 2 3:learner-down", 0, "nothing"),
             ("a dead store", "1 2 3:down 4", "1 2 3:down", 0, "add 4 for 3"),
             ("its leader hears nothing, the driver does", "1 2 3 4", "1 2 3:down", 0, "nothing"),
             ("the driver hears nothing, its leader does", "1 2 3:down 4", "1 2 3", 0, "nothing"),

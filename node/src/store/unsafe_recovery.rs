@@ -65,10 +65,13 @@ struct Slot {
 }
 
 impl Reports {
-    /// A report is to be sent with the next heartbeat, which comes at once.
+    /// A report is to be sent with the next heartbeat, which comes at once, unless there is one of a newer step.
     pub fn put(&self, report: Report) {
-        *self.0.report.lock() = Some(report);
-        self.0.news.notify_one();
+        let mut slot = self.0.report.lock();
+        if slot.as_ref().is_none_or(|other| other.step <= report.step) {
+            *slot = Some(report);
+            self.0.news.notify_one();
+        }
     }
 
     /// The report to send.

@@ -4,7 +4,7 @@
 //! step it belongs to; a step's number never returns, so that what is late is known to be late.
 
 use super::placement::Store;
-use crate::region::{Peer, Region, RegionId, StoreId};
+use crate::region::{Peer, PeerId, Region, RegionId, StoreId};
 
 /// Asks the placement driver to give stores up for good, and to recover the regions that lost their majority with them.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -74,6 +74,10 @@ pub struct ForceLeader {
     /// The stores whose voters are taken to agree.
     #[prost(uint64, repeated, tag = "2")]
     pub failed_stores: Vec<StoreId>,
+    /// Voters of the regions that were removed, and are gone from their stores: whoever lags counts on them, and they are
+    /// taken to agree, too.
+    #[prost(uint64, repeated, tag = "3")]
+    pub gone: Vec<PeerId>,
 }
 
 /// Peers of one region that are lost: voters become learners, learners go.
@@ -96,6 +100,20 @@ pub struct Report {
     /// Its peers, by region.
     #[prost(message, repeated, tag = "2")]
     pub peers: Vec<PeerReport>,
+    /// Peers that it had and that will never be here again, the newest of each region.
+    #[prost(message, repeated, tag = "3")]
+    pub gone: Vec<Gone>,
+}
+
+/// A peer that its store no longer has, nor any of the region with a smaller id.
+#[derive(Clone, Copy, PartialEq, prost::Message)]
+pub struct Gone {
+    /// Its region.
+    #[prost(uint64, tag = "1")]
+    pub region: RegionId,
+    /// The peer.
+    #[prost(uint64, tag = "2")]
+    pub peer: PeerId,
 }
 
 /// How one peer stands.

@@ -68,8 +68,11 @@ pub(super) fn force_leaders(
         if for_commit_merge && !best.report.has_commit_merge {
             continue;
         }
-        let none = || ForceLeader { regions: Vec::new(), failed_stores: failed.to_vec() };
-        plans.entry(best.store).or_default().force_leader.get_or_insert_with(none).regions.push(region.id);
+        let none = || ForceLeader { failed_stores: failed.to_vec(), ..ForceLeader::default() };
+        let force_leader = plans.entry(best.store).or_default().force_leader.get_or_insert_with(none);
+        force_leader.regions.push(region.id);
+        let gone = best.region().peers.iter().filter(|peer| survey.is_gone(region.id, peer));
+        force_leader.gone.extend(gone.map(|peer| peer.id));
     }
     if !plans.is_empty() && !forgetful() {
         for store in live {

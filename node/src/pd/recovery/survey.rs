@@ -50,18 +50,22 @@ pub(super) struct Survey<'a> {
     pub newest: Vec<Found<'a>>,
     /// Learners on live stores that a force leader counts on and their store does not have.
     orphans: BTreeSet<PeerId>,
+    /// The newest peer of a region that a store had and has no more.
+    gone: BTreeMap<(RegionId, StoreId), PeerId>,
 }
 
 impl<'a> Survey<'a> {
     /// Reads the reports of all live stores.
     pub(super) fn of(reports: impl Iterator<Item = (StoreId, &'a Report)>, stores: &'a Stores) -> Survey<'a> {
         let mut peers: BTreeMap<RegionId, Vec<Found<'a>>> = BTreeMap::new();
+        let mut gone = BTreeMap::new();
         for (store, report) in reports {
+            gone.extend(report.gone.iter().map(|gone| ((gone.region, store), gone.peer)));
             for report in &report.peers {
                 peers.entry(report.region.id).or_default().push(Found { store, report });
             }
         }
-        let mut survey = Survey { stores, peers, newest: Vec::new(), orphans: BTreeSet::new() };
+        let mut survey = Survey { stores, peers, newest: Vec::new(), orphans: BTreeSet::new(), gone };
         survey.newest = survey.newest_regions();
         survey.orphans = survey.find_orphans();
         survey
@@ -92,7 +96,7 @@ impl<'a> Survey<'a> {
         let leaders = self.peers.values().flatten().filter(|found| found.report.is_force_leader);
         let lost = |peer: &&Peer, region: RegionId| {
             let there = |found: &Found<'_>| found.store == peer.store && found.report.peer.id == peer.id;
-            peer.role() == Role::Learner && !self.is_failed(peer) && !self.peers[&region].iter().any(there)
+            peer.role() == Role::Learner && !self.is_lost(region, peer) && !self.peers[&region].iter().any(there)
         };
         let of = |leader: &Found<'a>| {
             let region = leader.region();
@@ -115,8 +119,18 @@ impl<'a> Survey<'a> {
         self.stores.columnar.contains(&store)
     }
 
-    pub(super) fn is_failed(&self, peer: &Peer) -> bool {
+    fn is_failed(&self, peer: &Peer) -> bool {
         self.stores.failed.contains(&peer.store)
+    }
+
+    /// Whether a voter was removed from its region and from its store. Those who have not heard of that count on it.
+    pub(super) fn is_gone(&self, region: RegionId, peer: &Peer) -> bool {
+        let gone = self.gone.get(&(region, peer.store));
+        peer.role() != Role::Learner && gone.is_some_and(|&gone| peer.id <= gone)
+    }
+
+    fn is_lost(&self, region: RegionId, peer: &Peer) -> bool {
+        self.is_failed(peer) || self.is_gone(region, peer)
     }
 
     /// Whether a peer with a range is of a region among the newest. One that its region no longer names is not.
@@ -140,7 +154,7 @@ impl<'a> Survey<'a> {
 
     /// Whether the voters that are left can elect a leader; of the incoming configuration alone, or of both.
     pub(super) fn can_elect(&self, region: &Region, only_incoming: bool) -> bool {
-        has_majority(region, |peer| self.is_failed(peer), only_incoming)
+        has_majority(region, |peer| self.is_lost(region.id, peer), only_incoming)
     }
 
     /// The peer with the best log: of a region without a majority, who should lead.
@@ -162,7 +176,7 @@ impl<'a> Survey<'a> {
         if self.can_elect(region, true) {
             return Vec::new();
         }
-        let lost = |peer: &&Peer| self.is_failed(peer) || (with_orphans && self.orphans.contains(&peer.id));
+        let lost = |peer: &&Peer| self.is_lost(region.id, peer) || (with_orphans && self.orphans.contains(&peer.id));
         let known = region.peers.iter().filter(lost);
         let destroyed = destroyed.get(&region.id).filter(|_| with_orphans).into_iter().flatten();
         let unknown = destroyed.filter(|peer| region.peer(peer.id).is_none());

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::*;
 use crate::{
     region::{Epoch, Peer, Region, Role},
-    wire::recovery::PeerReport,
+    wire::recovery::{Gone, PeerReport},
 };
 
 const SECOND: u64 = 1_000_000_000;
@@ -21,6 +21,8 @@ struct World {
     refusals: BTreeMap<RegionId, u32>,
     /// What a force leader has in its log and applies only before it demotes anybody.
     unapplied: Vec<Peer>,
+    /// What stores say is gone from them.
+    gone: BTreeMap<StoreId, Vec<Gone>>,
 }
 
 /// A peer on a store: `last` and `term` of its log.
@@ -67,6 +69,7 @@ impl World {
             next_id: 1000,
             refusals: BTreeMap::new(),
             unapplied: Vec::new(),
+            gone: BTreeMap::new(),
         };
         for (store, report) in peers {
             if let Some(known) = world.peers.get_mut(&store) {
@@ -101,19 +104,25 @@ impl World {
             if let Some(plan) = self.heard(store, None) {
                 let step = plan.step;
                 self.carry_out(store, plan);
-                let report = Report { step, peers: self.peers[&store].clone() };
+                let report = self.report(store, step);
                 // What comes back at once belongs to the next step, and is had again in the next round.
                 self.heard(store, Some(report)).into_iter().for_each(|next| {
                     let step = next.step;
                     self.carry_out(store, next);
-                    let report = Report { step, peers: self.peers[&store].clone() };
+                    let report = self.report(store, step);
                     self.heard(store, Some(report));
                 });
             }
         }
     }
 
+    fn report(&self, store: StoreId, step: u64) -> Report {
+        let gone = self.gone.get(&store).cloned().unwrap_or_default();
+        Report { step, peers: self.peers[&store].clone(), gone }
+    }
+
     fn carry_out(&mut self, store: StoreId, plan: Plan) {
+        let there: BTreeSet<PeerId> = self.peers.values().flatten().map(|peer| peer.peer.id).collect();
         let peers = self.peers.get_mut(&store).expect("a live store");
         for region in plan.tombstones {
             peers.retain(|peer| peer.region.id != region);
@@ -152,7 +161,12 @@ impl World {
                         continue;
                     }
                     let mine = peers.iter_mut().find(|peer| peer.region.id == region).expect("it has a peer here");
-                    mine.is_force_leader = true;
+                    // All voters have to agree that can be expected to.
+                    let agrees = |peer: &Peer| {
+                        let lost = force.failed_stores.contains(&peer.store) || force.gone.contains(&peer.id);
+                        lost || peer.role() == Role::Learner || there.contains(&peer.id)
+                    };
+                    mine.is_force_leader = mine.region.peers.iter().all(agrees);
                 }
             }
             None => peers.iter_mut().for_each(|peer| peer.is_force_leader = false),
@@ -265,6 +279,22 @@ fn a_learner_that_was_destroyed_before_its_leader_knew_of_it_is_removed() {
 }
 
 #[test]
+fn a_voter_that_was_removed_before_the_only_one_left_knew_of_it_is_taken_to_agree() {
+    let whole = region(1, "", "", 1, "1 2 3 4");
+    let mut world = World::new(vec![peer(&whole, 1, 5, 9)], &[2, 3], &[1, 4], &[]);
+    world.gone.insert(4, vec![Gone { region: 1, peer: 14 }]);
+    assert_eq!(world.run(), "collect-report force-leader demote-failed-voter finished");
+    let roles: Vec<_> = world.peers[&1][0].region.peers.iter().map(|peer| peer.role()).collect();
+    assert_eq!(roles, [Role::Voter, Role::Learner, Role::Learner, Role::Learner]);
+    // Of a newer peer on that store nothing is said.
+    let mut world = World::new(vec![peer(&whole, 1, 5, 9), peer(&whole, 4, 5, 9)], &[2, 3], &[1, 4], &[]);
+    world.gone.insert(4, vec![Gone { region: 1, peer: 13 }]);
+    assert_eq!(world.run(), "collect-report force-leader demote-failed-voter finished");
+    let roles: Vec<_> = world.peers[&1][0].region.peers.iter().map(|peer| peer.role()).collect();
+    assert_eq!(roles, [Role::Voter, Role::Learner, Role::Learner, Role::Voter]);
+}
+
+#[test]
 fn a_merge_is_finished_first() {
     let (left, right) = (region(1, "", "m", 2, "1 2 3"), region(2, "m", "", 2, "1 2 3"));
     let mut merging = peer(&right, 1, 5, 9);
@@ -305,7 +335,7 @@ fn a_plan_without_an_answer_is_sent_again_and_a_late_report_is_ignored() {
     assert_eq!(world.heard(1, None), None);
     world.now += SECOND;
     assert_eq!(world.heard(1, None), Some(first.clone()));
-    let late = Report { step: first.step - 1, peers: vec![peers[0].1.clone()] };
+    let late = Report { step: first.step - 1, peers: vec![peers[0].1.clone()], gone: vec![] };
     assert_eq!(world.heard(1, Some(late)), None);
     assert!(world.facts.iter().any(|fact| matches!(fact, Fact::RecoveryReportIgnored { store: 1, .. })));
     assert_eq!(world.stages(), "collect-report");
@@ -350,7 +380,7 @@ fn a_hole_that_a_late_snapshot_filled_is_looked_at_again() {
             world.peers.get_mut(&1).expect("it lives").push(peer(&right, 1, 5, 9).1);
         }
         world.peers.get_mut(&store).expect("it lives").retain(|peer| peer.region.id < 1000);
-        let report = Report { step, peers: world.peers[&store].clone() };
+        let report = world.report(store, step);
         world.heard(store, Some(report));
     }
     let stages = world.run();
@@ -361,9 +391,9 @@ fn a_hole_that_a_late_snapshot_filled_is_looked_at_again() {
 fn the_regions_of_a_survey_never_overlap() {
     let stores = Stores { failed: BTreeSet::from([9]), ..Stores::default() };
     let reports: Vec<(StoreId, Report)> = vec![
-        (1, Report { step: 1, peers: vec![peer(&region(1, "a", "z", 3, "1 2 9"), 1, 5, 9).1] }),
-        (2, Report { step: 1, peers: vec![peer(&region(2, "m", "p", 5, "2 1 9"), 2, 5, 9).1] }),
-        (3, Report { step: 1, peers: vec![peer(&region(3, "p", "", 4, "3 1 9"), 3, 5, 9).1] }),
+        (1, Report { step: 1, peers: vec![peer(&region(1, "a", "z", 3, "1 2 9"), 1, 5, 9).1], gone: vec![] }),
+        (2, Report { step: 1, peers: vec![peer(&region(2, "m", "p", 5, "2 1 9"), 2, 5, 9).1], gone: vec![] }),
+        (3, Report { step: 1, peers: vec![peer(&region(3, "p", "", 4, "3 1 9"), 3, 5, 9).1], gone: vec![] }),
     ];
     let survey = Survey::of(reports.iter().map(|(store, report)| (*store, report)), &stores);
     let ids: Vec<_> = survey.newest.iter().map(|found| found.region().id).collect();

@@ -2,7 +2,8 @@
 //!
 //! A leader with nothing to do asks its followers to sleep; each one that has everything sleeps and says so; when all
 //! have, the leader sleeps too. Any message and any request wakes a peer, and a leader that wakes says a heartbeat, which
-//! wakes its followers. A follower that woke alone campaigns after its timeout, and thereby wakes the others.
+//! wakes its followers. A follower that woke alone campaigns after its timeout, and thereby wakes the others. Whether the
+//! others woke without it, and changed the region, the store asks the placement driver from time to time.
 //!
 //! Heartbeats and their answers are no work: they keep nobody from falling asleep. An answer shows that a follower is awake,
 //! so a leader that sleeps already asks it to sleep again.

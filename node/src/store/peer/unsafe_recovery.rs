@@ -20,7 +20,7 @@ use raft::{
 use super::{Peer, membership};
 use crate::{
     defects,
-    region::{Peer as Id, Role, StoreId, has_majority},
+    region::{Peer as Id, PeerId, Role, StoreId, has_majority},
     store::{fact::recovery::Fact, service::Answer, site, turn::Turn},
     wire::{
         command::{Body, ChangeKind, Command, PeerChange},
@@ -28,8 +28,24 @@ use crate::{
     },
 };
 
-/// The stores that are lost.
-pub type Lost = Arc<BTreeSet<StoreId>>;
+/// Whose votes are made up.
+#[derive(Debug, Default)]
+pub struct LostPeers {
+    /// The stores that are lost.
+    pub stores: BTreeSet<StoreId>,
+    /// Peers that were removed and are gone from stores that live.
+    pub gone: BTreeSet<PeerId>,
+}
+
+impl LostPeers {
+    /// Whether a peer never answers again.
+    fn has(&self, peer: &Id) -> bool {
+        self.stores.contains(&peer.store) || self.gone.contains(&peer.id)
+    }
+}
+
+/// Shared by the regions of a plan.
+pub type Lost = Arc<LostPeers>;
 
 /// How a peer stands towards leading without a majority.
 #[derive(Clone, Debug, Default)]
@@ -91,7 +107,7 @@ impl Peer {
             _ => None,
         };
         let voters = self.region.peers.iter().filter(|peer| peer.role() != Role::Learner);
-        voters.filter(move |peer| lost.is_some_and(|lost| lost.contains(&peer.store)))
+        voters.filter(move |peer| lost.is_some_and(|lost| lost.has(peer)))
     }
 
     /// Whether it is on its way there.
@@ -166,7 +182,7 @@ impl Peer {
         if !self.region.is_initialized() || self.awaits_snapshot() {
             return self.refuse_force(turn, "no-log");
         }
-        if has_majority(&self.region, |peer| lost.contains(&peer.store), false) {
+        if has_majority(&self.region, |peer| lost.has(peer), false) {
             return self.refuse_force(turn, "has-majority");
         }
         // A leader without a quorum steps down, and a follower forgets it, within two election timeouts. A learner never
@@ -230,7 +246,7 @@ impl Peer {
         }
         let voters: Vec<Id> = self.region.peers.iter().filter(|peer| peer.role() != Role::Learner).copied().collect();
         let mut missing = false;
-        for voter in voters.iter().filter(|voter| voter.id != self.me.id && !lost.contains(&voter.store)) {
+        for voter in voters.iter().filter(|voter| voter.id != self.me.id && !lost.has(voter)) {
             match self.raw.raft.prs().votes().get(&voter.id) {
                 None => missing = true,
                 Some(true) => {}
@@ -246,7 +262,7 @@ impl Peer {
         turn.env.state(Fact::ForceLeaderEntered { region, peer, term, last_index, last_term });
         self.recovery.force = Force::Leading { lost: lost.clone() };
         self.recovery.failed = false;
-        for voter in voters.iter().filter(|voter| lost.contains(&voter.store)) {
+        for voter in voters.iter().filter(|voter| lost.has(voter)) {
             let mut vote = Message::default();
             vote.set_msg_type(MessageType::MsgRequestVoteResponse);
             (vote.from, vote.to, vote.term) = (voter.id, self.me.id, term);
@@ -262,7 +278,7 @@ impl Peer {
     /// Commits what all voters that are left have.
     fn forward_commit(&mut self, turn: &mut Turn, lost: &Lost) {
         let mut index = self.raw.raft.raft_log.persisted;
-        for peer in self.region.peers.iter().filter(|peer| peer.id != self.me.id && !lost.contains(&peer.store)) {
+        for peer in self.region.peers.iter().filter(|peer| peer.id != self.me.id && !lost.has(peer)) {
             let Some(progress) = self.raw.raft.prs().get(peer.id) else { continue };
             let counts = match peer.role() {
                 // The defect waits for a learner, too: one that was destroyed never comes.
@@ -280,7 +296,7 @@ impl Peer {
             turn.env.state(Fact::CommitForwarded { region, peer, term, index });
             let behind = |id: &Id| self.raw.raft.prs().get(id.id).is_some_and(|progress| progress.matched < index);
             for learner in &self.region.peers {
-                if learner.role() == Role::Learner && !lost.contains(&learner.store) && behind(learner) {
+                if learner.role() == Role::Learner && !lost.has(learner) && behind(learner) {
                     turn.env.state(Fact::LearnerLeftBehind { region, peer, learner: learner.id });
                 }
             }
@@ -403,7 +419,7 @@ impl Peer {
         };
         let mut changes = Vec::new();
         for peer in &self.region.peers {
-            let is_lost = lost.is_some_and(|lost| lost.contains(&peer.store));
+            let is_lost = lost.is_some_and(|lost| lost.has(peer));
             let named = is_lost || failed.iter().any(|failed| failed.id == peer.id);
             match peer.role() {
                 Role::Learner if peer.id == self.me.id => {

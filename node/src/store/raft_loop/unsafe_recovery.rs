@@ -20,11 +20,12 @@ use crate::{
     store::{
         fact::{recovery::Fact, region},
         mail::Mail,
+        peer::unsafe_recovery::LostPeers,
         region_worker,
         state::{ApplyState, RegionState, Stage, encode},
         unsafe_recovery::{Phase, Step},
     },
-    wire::recovery::{Plan, Report},
+    wire::recovery::{Gone, Plan, Report},
 };
 
 impl RaftLoop {
@@ -64,7 +65,8 @@ impl RaftLoop {
         }
         let phase = match plan.force_leader {
             Some(force) => {
-                let lost = Arc::new(force.failed_stores.into_iter().collect::<BTreeSet<_>>());
+                let (stores, gone) = (force.failed_stores.into_iter().collect(), force.gone.into_iter().collect());
+                let lost = Arc::new(LostPeers { stores, gone });
                 for id in &force.regions {
                     if let Some(peer) = self.peers.get_mut(id).filter(|peer| peer.closing.is_none()) {
                         peer.lead_by_force(&mut self.turn, lost.clone());
@@ -220,8 +222,21 @@ impl RaftLoop {
         self.step.phase = Phase::Idle;
         let (store, step) = (self.turn.store, self.step.number);
         let living = self.peers.values().filter(|peer| peer.closing.is_none());
-        let report = Report { step, peers: living.map(|peer| peer.recovery_report()).collect() };
-        self.turn.env.state(Fact::Reported { store, step, peers: report.peers.len() as u64 });
-        self.reach.reports.put(report);
+        let peers: Vec<_> = living.map(|peer| peer.recovery_report()).collect();
+        let registry = self.reach.registry.lock();
+        let buried = registry.gone.iter().filter(|(id, _)| !self.peers.contains_key(id));
+        let gone = buried.map(|(&region, &peer)| Gone { region, peer }).collect();
+        drop(registry);
+        self.turn.env.state(Fact::Reported { store, step, peers: peers.len() as u64 });
+        let report = Report { step, peers, gone };
+        // Whoever is said to be gone must not be back after a crash.
+        let (reply, durable) = oneshot::channel();
+        self.turn.log.done.push(reply);
+        let reports = self.reach.reports.clone();
+        self.turn.env.spawn("recovery-report", async move {
+            if durable.await.is_ok() {
+                reports.put(report);
+            }
+        });
     }
 }
