@@ -374,7 +374,7 @@ pub(super) mod tests {
             ("it has not caught up yet", "1 2 3 4", "1 2 3:learner-pending", 0, "add 4"),
             ("a learner that is not there", "1 2 3", "1 2 3:learner-down", 0, "remove 3"),
             ("a learner that its leader hears", "1 2 3", "1 2 3:learner-pending", 0, "nothing"),
-            ("a learner that nobody hears", "1 2 3:down", "1 2 3:learner-down", 0, "nothing"),
+            ("a learner on a dead store", "1 2 3:down", "1 2 3:learner-down", 0, "remove 3"),
             ("a dead store", "1 2 3:down 4", "1 2 3:down", 0, "add 4 for 3"),
             ("its leader hears nothing, the driver does", "1 2 3 4", "1 2 3:down", 0, "nothing"),
             ("the driver hears nothing, its leader does", "1 2 3:down 4", "1 2 3", 0, "nothing"),
