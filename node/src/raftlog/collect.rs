@@ -1,7 +1,9 @@
 //! Emptying and removing old segments, and reading entries back.
 //!
 //! Only the oldest segment ever goes: a younger one may hold the record that kills entries of an older one. Before it
-//! goes, everything later is synced, because the records that made its content dead may not be durable yet.
+//! goes, everything later is synced, because the records that made its content dead may not be durable yet. The next
+//! goes once its absence is durable: names that come back after a crash come back in any order, and a gap between them
+//! looks like a lost segment.
 
 use std::sync::Arc;
 
@@ -34,18 +36,18 @@ pub(super) async fn collect(inner: &Inner) -> Result<u64, Error> {
         inner.env.state(Fact::Removing { path: path.clone() });
         inner.memory.lock().segments.remove(&number);
         // A failure leaves a file that the next start reads again; the same bytes are in a later segment.
-        let gone = inner.env.disk.remove(path.as_str()).await;
-        if let Err(error) = gone {
-            let error = Error::io("remove", path.as_str(), error);
+        if let Err(error) = remove(inner, path.as_str()).await {
             writer.stopped = Some(Arc::new(error.clone()));
             return Err(error);
         }
         removed += 1;
     }
-    if removed > 0 {
-        inner.env.disk.sync_dir(&inner.dir).await.map_err(|error| Error::io("sync", &inner.dir, error))?;
-    }
     Ok(removed)
+}
+
+async fn remove(inner: &Inner, path: &str) -> Result<(), Error> {
+    inner.env.disk.remove(path).await.map_err(|error| Error::io("remove", path, error))?;
+    inner.env.disk.sync_dir(&inner.dir).await.map_err(|error| Error::io("sync", &inner.dir, error))
 }
 
 /// By region.

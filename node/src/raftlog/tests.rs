@@ -323,3 +323,35 @@ fn a_segment_stays_while_a_staged_change_is_not_written() {
         assert_eq!(open(&room).await.unwrap().1[&1].last_index, 1);
     });
 }
+
+#[test]
+fn a_crash_while_segments_go_leaves_no_gap() {
+    run(async {
+        let mut interrupted = 0;
+        for turns in 0.. {
+            let room = Room::default();
+            let (log, _) = open(&room).await.unwrap();
+            for index in 1..60 {
+                log.write(append(1, entries(index..index + 1, 1)), true).await.unwrap();
+            }
+            let mut batch = LogBatch::new();
+            batch.compact(1, 10, 58);
+            log.write(batch, true).await.unwrap();
+            let mut collecting = Box::pin(log.collect());
+            let done = (0..turns).any(|_| futures::FutureExt::now_or_never(&mut collecting).is_some());
+            let left = room.disk.paths();
+            room.disk.crash(0);
+            let back: Vec<_> = room.disk.paths().into_iter().filter(|path| !left.contains(path)).collect();
+            if let Some(newest) = back.last() {
+                room.disk.erase(newest);
+                interrupted += 1;
+            }
+            let found = open(&room).await.unwrap_or_else(|error| panic!("after {turns} turns: {error}")).1;
+            assert_eq!(found[&1].last_index, 59);
+            if done {
+                break;
+            }
+        }
+        assert!(interrupted > 1, "crashes meet segments that are on their way");
+    });
+}
