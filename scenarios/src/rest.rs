@@ -47,20 +47,23 @@ pub struct Rest {
     tables: Tables,
     /// An unsafe recovery has begun and not ended.
     recovering: bool,
+    /// When somebody last came to lead a region, in true nanoseconds.
+    led: BTreeMap<RegionId, u64>,
 }
 
 impl Rest {
     /// Nothing is known yet.
     pub fn new(header: &Header) -> Self {
         let processes = header.nodes.iter().map(|_| Process::default()).collect();
-        Self { names: header.nodes.clone(), processes, tables: Tables::default(), recovering: false }
+        let (tables, led) = (Tables::default(), BTreeMap::new());
+        Self { names: header.nodes.clone(), processes, tables, recovering: false, led }
     }
 
     /// Takes an event in.
     #[inline]
     pub fn on(&mut self, event: &Event) {
         match &event.body {
-            Body::Node(Fact::Raft(fact)) => self.raft(event.node, fact),
+            Body::Node(Fact::Raft(fact)) => self.raft(event, fact),
             Body::Node(Fact::Region(fact)) => self.region(event.node, fact),
             Body::Node(Fact::Apply(apply::Fact::Applied { region, peer, index, .. })) => {
                 if let Some(replica) = self.replica(event.node, *region, *peer) {
@@ -109,7 +112,8 @@ impl Rest {
         self.processes.get_mut(usize::from(node))?.peers.get_mut(&region).filter(|replica| replica.peer == peer)
     }
 
-    fn raft(&mut self, node: NodeId, fact: &raft::Fact) {
+    fn raft(&mut self, event: &Event, fact: &raft::Fact) {
+        let node = event.node;
         let Some(process) = self.processes.get_mut(usize::from(node)) else { return };
         match fact {
             raft::Fact::PeerCreated { region, peer, .. } => {
@@ -127,6 +131,9 @@ impl Rest {
             raft::Fact::RoleChanged { region, peer, term, role } => {
                 if let Some(replica) = self.replica(node, *region, *peer) {
                     replica.leads = (role.as_str() == "leader").then_some(*term);
+                    if replica.leads.is_some() {
+                        self.led.insert(*region, event.time_ns);
+                    }
                 }
             }
             _ => {}
@@ -209,12 +216,14 @@ impl Rest {
         self.processes.get(usize::from(node))?.store
     }
 
-    /// Whether regions that are led cover the key space.
-    pub fn is_led(&self) -> bool {
+    /// Whether regions cover the key space that are led, or have been since a moment in true nanoseconds: a leader may have
+    /// gone by the first thing that it applied.
+    pub fn is_led_since(&self, ns: u64) -> bool {
         let regions = self.regions();
+        let is_led = |id| self.leading(id).is_some() || self.led.get(&id).is_some_and(|led| *led >= ns);
         let mut from: Option<&[u8]> = Some(&[]);
         for region in &regions {
-            if from != Some(&region.start[..]) || self.leading(region.id).is_none() {
+            if from != Some(&region.start[..]) || !is_led(region.id) {
                 return false;
             }
             from = (!region.end.is_empty()).then_some(&region.end[..]);

@@ -1,8 +1,8 @@
 //! Restores the cluster from snapshots of its volumes, as they are taken of all stores at one time.
 //!
 //! What a volume's snapshot holds is what a crash would have left. The stores come back in a state in which nobody stands
-//! for election by himself; they are told to in turn, for as long as it takes until every region is led; then all start
-//! once more as usual. Where that never comes, the cluster does not converge.
+//! for election by himself; they are told to in turn, for as long as it takes until every region has been led; then all
+//! start once more as usual. Where that never comes, the cluster does not converge.
 //!
 //! Not here: the placement driver's own state, which goes on as it was.
 
@@ -22,6 +22,7 @@ const TURN: Duration = Duration::from_millis(250);
 /// Crashes all stores that run, and brings them back.
 pub(super) async fn restore(cluster: &Cluster) {
     let stores = cluster.running_stores();
+    let begun = cluster.room().true_ns();
     for name in &stores {
         cluster.crash(name, CrashKeep::Seeded);
     }
@@ -31,7 +32,7 @@ pub(super) async fn restore(cluster: &Cluster) {
     }
     for name in stores.iter().cycle() {
         cluster.room().sleep(TURN).await;
-        if cluster.witness().with_rest(|rest| rest.is_led()) {
+        if cluster.witness().with_rest(|rest| rest.is_led_since(begun)) {
             break;
         }
         if let Some(Live { chores: Some(chores), .. }) = cluster.member(name).live() {
