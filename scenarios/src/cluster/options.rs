@@ -190,9 +190,9 @@ mod tests {
     #[test]
     fn the_operator_waits_as_long_as_the_room_is_slow() {
         for (line, expected_ms) in [
-            ("\"client.timeout\" = \"57ms\"", 57),
-            ("\"client.timeout\" = \"57ms\", \"net.delay\" = [\"1ms\", \"40ms\"], \"disk.sync\" = [\"1ms\", \"5ms\"]", 360),
-            ("\"client.timeout\" = \"2s\", \"net.delay\" = [\"1ms\", \"40ms\"]", 2_000),
+            (r#""client.timeout" = "57ms""#, 57),
+            (r#""client.timeout" = "57ms", "net.delay" = ["1ms", "40ms"], "disk.sync" = ["1ms", "5ms"]"#, 360),
+            (r#""client.timeout" = "2s", "net.delay" = ["1ms", "40ms"]"#, 2_000),
         ] {
             let knobs = plan(line).knobs;
             assert_eq!(operator_options(&knobs).attempt, Duration::from_millis(expected_ms), "{line}");
