@@ -297,9 +297,10 @@ impl Recovery {
                     let again = !std::mem::replace(&mut looked_again, true);
                     (plans, if again { Stage::TombstoneTiFlashLearner } else { Stage::CreateEmptyRegion })
                 }
-                Stage::CreateEmptyRegion => {
-                    (plans::empty_regions(&survey, &row_stores, &mut *ids)?, Stage::ExitForceLeader)
-                }
+                Stage::CreateEmptyRegion => match plans::empty_regions(&survey, &row_stores, &mut *ids)? {
+                    Some(plans) => (plans, Stage::ExitForceLeader),
+                    None => return Ok((Stage::CollectReport, Plans::new())),
+                },
                 Stage::ExitForceLeader => {
                     let ended = if self.error.is_some() { Stage::Failed } else { Stage::Finished };
                     (plans::exits(&survey), ended)

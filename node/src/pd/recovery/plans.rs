@@ -110,27 +110,36 @@ pub(super) fn demotions(survey: &Survey<'_>, destroyed: &Destroyed, with_orphans
     plans
 }
 
-/// Empty regions where none is left. `ids` gives a region's and its peer's.
+/// Empty regions where none is left; nothing while a peer that will move on covers a hole: what its log splits off may be
+/// what is missing. `ids` gives a region's and its peer's.
 pub(super) fn empty_regions(
     survey: &Survey<'_>,
     stores: &[StoreId],
     mut ids: impl FnMut() -> Option<(RegionId, PeerId)>,
-) -> Result<Plans, Error> {
-    let mut plans = Plans::new();
+) -> Result<Option<Plans>, Error> {
+    let mut regions = Vec::new();
     for (start, end, near) in survey.holes() {
         // A columnar store takes no region of its own.
         let near = near.filter(|store| stores.contains(store));
         let store = near.or(stores.first().copied()).ok_or(Error::NoStore)?;
-        let mut region = Region { id: 0, start, end, epoch: Epoch { conf_ver: 1, version: 1 }, peers: Vec::new() };
-        if let Some(other) = survey.overlapped_by(&region) {
-            return Err(Error::Overlap { region: other.region().id, store: other.store });
-        }
+        let epoch = Epoch { conf_ver: 1, version: 1 };
+        regions.push((store, Region { id: 0, start, end, epoch, peers: Vec::new() }));
+    }
+    let covering: Vec<Found<'_>> = regions.iter().flat_map(|(_, region)| survey.overlapping(region)).collect();
+    if let Some(other) = covering.iter().find(|found| !survey.moves_on(found)) {
+        return Err(Error::Overlap { region: other.region().id, store: other.store });
+    }
+    if !covering.is_empty() {
+        return Ok(None);
+    }
+    let mut plans = Plans::new();
+    for (store, mut region) in regions {
         let (id, peer) = ids().ok_or(Error::NoIds)?;
         region.id = id;
         region.peers.push(Peer { id: peer, store, role: 0 });
         plans.entry(store).or_default().creates.push(region);
     }
-    Ok(plans)
+    Ok(Some(plans))
 }
 
 /// Empty plans for whoever has a force leader: it steps down.

@@ -202,9 +202,19 @@ impl<'a> Survey<'a> {
         holes
     }
 
-    /// A peer with a range that shares a key with `region`.
-    pub(super) fn overlapped_by(&self, region: &Region) -> Option<Found<'a>> {
-        let mut known = self.peers.values().flatten().filter(|found| found.report.is_initialized());
-        known.find(|found| found.region().overlaps(region)).copied()
+    /// The peers with a range that share a key with `region`.
+    pub(super) fn overlapping<'s>(&'s self, region: &'s Region) -> impl Iterator<Item = Found<'a>> + 's {
+        let known = self.peers.values().flatten().filter(|found| found.report.is_initialized());
+        known.filter(|found| found.region().overlaps(region)).copied()
+    }
+
+    /// Whether a peer is behind on what its region's range is, and will hear of it: it belongs to its region, which can be led.
+    pub(super) fn moves_on(&self, peer: &Found<'_>) -> bool {
+        let newest = self.newest.iter().map(Found::region).find(|newest| newest.id == peer.region().id);
+        newest.is_some_and(|newest| {
+            newest.peer(peer.report.peer.id).is_some()
+                && peer.region().epoch.version < newest.epoch.version
+                && self.can_elect(newest, false)
+        })
     }
 }

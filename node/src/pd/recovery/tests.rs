@@ -400,7 +400,7 @@ fn the_regions_of_a_survey_never_overlap() {
     assert_eq!(ids, [2, 3], "the older one overlaps both");
     assert_eq!(survey.holes(), [("".into(), "m".into(), Some(2))]);
     let hole = region(7, "", "m", 1, "2");
-    assert_eq!(survey.overlapped_by(&hole).map(|found| found.region().id), Some(1));
+    assert_eq!(survey.overlapping(&hole).map(|found| found.region().id).collect::<Vec<_>>(), [1]);
 }
 
 #[test]
@@ -430,4 +430,34 @@ fn a_removed_leader_whose_heirs_are_lost_makes_room_for_an_empty_region() {
     let mut world = World::new(vec![leaving], &[2], &[1], &[]);
     assert_eq!(world.run(), "collect-report demote-failed-voter create-empty-region finished");
     assert_eq!(world.regions(), "1:1002[,)");
+}
+
+#[test]
+fn a_hole_that_a_lagging_peer_covers_waits_for_it() {
+    // The right region was on the lost stores and on store 2, which has not applied the split.
+    let (whole, left) = (region(1, "", "", 1, "2 3 4"), region(1, "", "m", 2, "1 2 3"));
+    let right = region(2, "m", "", 2, "2 3 4");
+    let mut world = World::new(vec![peer(&left, 1, 6, 20), peer(&whole, 2, 5, 12)], &[3, 4], &[1, 2], &[]);
+    for _ in 0..5 {
+        world.round();
+    }
+    assert!(world.recovery.is_running() && !world.stages().contains("exit"), "{}", world.stages());
+    *world.peers.get_mut(&2).expect("it lives") = vec![peer(&left, 2, 6, 20).1, peer(&right, 2, 5, 5).1];
+    let stages = world.run();
+    assert!(stages.ends_with("collect-report force-leader demote-failed-voter finished"), "{stages}");
+    assert_eq!(world.regions(), "1:1[,m) 2:1[,m) 2:2[m,)");
+}
+
+#[test]
+fn a_hole_is_not_kept_for_a_peer_that_its_region_has_left() {
+    let left = region(1, "", "m", 2, "1 6 7");
+    for (name, words, expected) in [
+        ("it is stuck, and goes", "2 3 4", "collect-report demote-failed-voter create-empty-region finished"),
+        ("it may be heard of elsewhere", "2 5 3", "collect-report exit-force-leader failed"),
+    ] {
+        let mut peers: Vec<_> = [1, 6, 7].map(|store| peer(&left, store, 6, 20)).into();
+        peers.push(peer(&region(1, "", "", 1, words), 2, 5, 12));
+        let mut world = World::new(peers, &[3, 4], &[1, 2, 5, 6, 7], &[]);
+        assert_eq!(world.run(), expected, "{name}");
+    }
 }
