@@ -12,6 +12,35 @@ use scenarios::{
 #[error("{0}")]
 pub struct Refused(pub String);
 
+/// Refuses a file, asked for by `flag`, that could not be written in the end.
+pub fn out_file(flag: &str, path: &Path) -> Result<(), Refused> {
+    if path.is_dir() {
+        return Err(Refused(format!("{flag}: {} is a folder: name a file in it", path.display())));
+    }
+    if path.exists() {
+        return writable(flag, path);
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if !folder.is_dir() {
+        return Err(Refused(format!("{flag}: there is no folder {}: make it first", folder.display())));
+    }
+    writable(flag, folder)
+}
+
+/// Refuses a folder, asked for by `flag`, in which nothing could be written, or which could not be made.
+pub fn out_folder(flag: &str, path: &Path) -> Result<(), Refused> {
+    let there = path.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("."));
+    if !there.is_dir() {
+        return Err(Refused(format!("{flag}: {} is no folder: name another one", there.display())));
+    }
+    writable(flag, there)
+}
+
+fn writable(flag: &str, path: &Path) -> Result<(), Refused> {
+    rustix::fs::access(path, rustix::fs::Access::WRITE_OK)
+        .map_err(|error| Refused(format!("{flag}: cannot write to {}: {error}: name another place", path.display())))
+}
+
 /// Reads a plan from a file.
 pub fn plan_file(path: &Path, vocabulary: &Vocabulary) -> Result<Plan, Refused> {
     let file = path.display().to_string();

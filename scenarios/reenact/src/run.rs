@@ -1,7 +1,7 @@
 //! `run`: seeds to plans to verdicts.
 //!
 //! Runs finish in any order; everything is shown in the order of plans, so that two campaigns over the same seeds print
-//! the same, with one job or with many.
+//! the same, with one job or with many. A failure is kept as soon as it is known: whoever ends the rest has lost nothing.
 
 use std::{collections::BTreeMap, ops::ControlFlow, path::PathBuf};
 
@@ -15,7 +15,7 @@ use serde_json::json;
 
 use crate::{
     campaign::{
-        self, keep,
+        self, interrupt, keep,
         pool::{Done, Pool},
         tally::Tally,
     },
@@ -95,6 +95,23 @@ fn timeout(text: &str) -> Result<Nanos, String> {
     }
 }
 
+/// A run that failed, and where it is kept, or why it could not be.
+struct Failure {
+    plan: Plan,
+    done: Done,
+    kept: anyhow::Result<keep::Kept>,
+}
+
+impl Failure {
+    /// What leads back to it: lines to paste, or the plan itself where no file holds it.
+    fn way_back(&self) -> String {
+        match &self.kept {
+            Ok(kept) => failure::lines_to_paste(kept),
+            Err(_) => format!("this failure could not be kept; its plan follows\n\n{}\n", self.plan),
+        }
+    }
+}
+
 /// Runs, and says what happened.
 pub fn run(args: Args) -> anyhow::Result<u8> {
     let defects = input::defects(&args.defect)?;
@@ -102,9 +119,8 @@ pub fn run(args: Args) -> anyhow::Result<u8> {
     let scenarios = picked(&args.scenarios, &defects)?;
     let seeds = args.seed.map_or(args.seeds, |seed| Seeds { first: seed, last: seed });
     let server = args.server.server()?;
-    if args.out.exists() && !args.out.is_dir() {
-        return Err(input::Refused(format!("--out: {} is no folder: name another one", args.out.display())).into());
-    }
+    input::out_folder("--out", &args.out)?;
+    interrupt::listen()?;
     let options = RunOptions { without_checks: args.without_check.clone(), ..RunOptions::default() };
     let generate = GenerateOptions { defects };
     // Every plan has a number; a plan is a function of it, so none has to be kept until it has failed.
@@ -117,7 +133,7 @@ pub fn run(args: Args) -> anyhow::Result<u8> {
     let jobs = (0..total).map(|number| Job { number, plan: plan_of(number).to_string(), options: options.clone() });
 
     let (bar, build) = (progress::bar(total), campaign::build());
-    let (mut tally, mut failures) = (Tally::default(), BTreeMap::<u64, (Plan, Done)>::new());
+    let (mut tally, mut failures) = (Tally::default(), BTreeMap::<u64, Failure>::new());
     let mut cases = BTreeMap::<u64, Case>::new();
     args.pool.pool(true).run(jobs, |done| {
         let plan = plan_of(done.number);
@@ -128,7 +144,8 @@ pub fn run(args: Args) -> anyhow::Result<u8> {
             cases.insert(done.number, Case::quiet(&plan, class));
         }
         if class != Class::Pass && class != Class::Unarmed {
-            failures.insert(done.number, (plan, done));
+            let kept = keep::keep(&args.out, &plan, &done.outcome, &done.stderr, &build);
+            failures.insert(done.number, Failure { plan, done, kept });
             bar.set_message(format!("{} failed", failures.len()));
             if args.fail_fast {
                 return ControlFlow::Break(());
@@ -138,34 +155,38 @@ pub fn run(args: Args) -> anyhow::Result<u8> {
     })?;
     bar.finish_and_clear();
 
-    let mut kept = Vec::new();
-    for (plan, done) in failures.values() {
-        let files = keep::keep(&args.out, plan, &done.outcome, &done.stderr, &build)?;
-        let case = Case::failed(plan, &done.outcome, &done.stderr, failure::lines_to_paste(&files));
-        cases.insert(done.number, case);
-        kept.push((plan, done, files));
+    let status = if interrupt::happened() { exit::INTERRUPTED } else { tally.status() };
+    let (table, failures) = (table::tally(&tally), failures.into_values().collect::<Vec<_>>());
+    match (args.json, status) {
+        (true, _) => output::print(&format!("{}\n", as_json(&tally, &failures, status))),
+        (false, exit::NOTHING) => output::print("nothing was run: this build has no scenarios\n"),
+        (false, _) => {
+            output::print(&table);
+            show(&failures);
+        }
     }
-    let status = tally.status();
-    let table = table::tally(&tally);
+    for Failure { plan, done, kept } in &failures {
+        let paste = kept.as_ref().map(failure::lines_to_paste).unwrap_or_default();
+        cases.insert(done.number, Case::failed(plan, &done.outcome, &done.stderr, paste));
+    }
     server.tell("Reenact", &table, &cases.into_values().collect::<Vec<_>>())?;
-    if args.json {
-        output::print(&format!("{}\n", as_json(&tally, &kept, status)));
-        return Ok(status);
+    match failures.into_iter().find_map(|failure| failure.kept.err()) {
+        Some(error) => Err(error),
+        None => Ok(status),
     }
-    if status == exit::NOTHING {
-        output::print("nothing was run: this build has no scenarios\n");
-        return Ok(status);
-    }
-    output::print(&table);
-    // One of each fingerprint, the first of them in the order of plans.
+}
+
+/// Shows one of each fingerprint, the first of them in the order of plans.
+fn show(failures: &[Failure]) {
     let mut by_fingerprint = BTreeMap::<&str, Vec<usize>>::new();
-    for (i, (_, done, _)) in kept.iter().enumerate() {
-        by_fingerprint.entry(&done.outcome.verdict.fingerprint).or_default().push(i);
+    for (i, failure) in failures.iter().enumerate() {
+        by_fingerprint.entry(&failure.done.outcome.verdict.fingerprint).or_default().push(i);
     }
     let mut first: Vec<&Vec<usize>> = by_fingerprint.values().collect();
     first.sort_by_key(|indices| indices[0]);
     for (shown, indices) in first.iter().enumerate() {
-        let (plan, done, kept) = &kept[indices[0]];
+        let failure = &failures[indices[0]];
+        let Failure { plan, done, .. } = failure;
         let again = match indices.len() {
             1 => String::new(),
             count => format!("({count} runs failed like this one)\n"),
@@ -174,9 +195,8 @@ pub fn run(args: Args) -> anyhow::Result<u8> {
             true => failure::report(plan, &done.outcome, &done.stderr),
             false => format!("{}: {}\n", done.outcome.verdict.class, done.outcome.verdict.fingerprint),
         };
-        output::print(&format!("\n{text}{again}{}", failure::lines_to_paste(kept)));
+        output::print(&format!("\n{text}{again}{}", failure.way_back()));
     }
-    Ok(status)
 }
 
 /// The scenarios that were named; without names those of the defects; without these all.
@@ -203,7 +223,7 @@ fn picked(names: &[String], defects: &[String]) -> anyhow::Result<Vec<&'static S
     Ok(picked)
 }
 
-fn as_json(tally: &Tally, kept: &[(&Plan, &Done, keep::Kept)], status: u8) -> serde_json::Value {
+fn as_json(tally: &Tally, failures: &[Failure], status: u8) -> serde_json::Value {
     let rows = tally.rows.iter().map(|((scenario, history), row)| {
         json!({
             "scenario": scenario,
@@ -211,7 +231,8 @@ fn as_json(tally: &Tally, kept: &[(&Plan, &Done, keep::Kept)], status: u8) -> se
             "tally": row,
         })
     });
-    let failures = kept.iter().map(|(plan, done, kept)| {
+    let failures = failures.iter().map(|Failure { plan, done, kept }| {
+        let kept = kept.as_ref().ok();
         json!({
             "scenario": plan.scenario,
             "history": plan.history,
@@ -219,8 +240,9 @@ fn as_json(tally: &Tally, kept: &[(&Plan, &Done, keep::Kept)], status: u8) -> se
             "defects": plan.defects,
             "armed": done.outcome.is_armed(),
             "outcome": done.outcome,
-            "plan": kept.plan,
-            "report": kept.report,
+            "plan": kept.map(|kept| &kept.plan),
+            "report": kept.map(|kept| &kept.report),
+            "not-kept": kept.is_none().then(|| plan.to_string()),
         })
     });
     json!({

@@ -3,6 +3,7 @@
 //! The search is the library's; here its attempts run in worker processes. Of several that fail in the same way the
 //! first in the search's order counts, however many jobs there are, so that two searches find the same plan if both have
 //! the time. The best plan so far is written whenever there is a better one: an interrupted search has not been in vain.
+//! What it was shrunk from is never written over.
 
 use std::{
     ops::ControlFlow,
@@ -20,7 +21,10 @@ use scenarios::{
 };
 
 use crate::{
-    campaign::{self, interrupt, keep, pool::Pool},
+    campaign::{
+        self, interrupt, keep,
+        pool::{self, Pool},
+    },
     exit, input,
     output::{self, progress},
     run::PoolArgs,
@@ -52,23 +56,29 @@ pub fn shrink(args: Args) -> anyhow::Result<u8> {
     let vocabulary = registry::vocabulary();
     let plan = input::plan_file(&args.file, &vocabulary)?;
     let out = args.out.clone().unwrap_or_else(|| args.file.with_extension("shrunk.toml"));
+    input::out_file("--out", &out)?;
+    if same_file(&args.file, &out) {
+        return Err(input::Refused(format!("--out: {} is the plan itself: name another file", out.display())).into());
+    }
+    interrupt::listen()?;
     let runner = Runner { pool: args.pool.pool(false), ends: Instant::now() + args.budget.duration() };
-    let Some(first) = runner.confirmed(&plan)? else {
-        output::print(&format!(
-            "{}: it does not end in the same way twice: nothing was shrunk\n\
-             remedy: `cargo reenact determinism`\n",
-            args.file.display()
-        ));
-        return Ok(exit::VOID);
-    };
+    let first = runner.confirmed(&plan)?;
+    if interrupt::happened() {
+        output::print(&format!("{}: interrupted: nothing was shrunk\n", args.file.display()));
+        return Ok(exit::INTERRUPTED);
+    }
     if !first.verdict.class.is_violation() {
-        let class = first.verdict.class;
-        output::print(&format!("{}: {class}: only a failure can be shrunk\n", args.file.display()));
-        return Ok(if class == Class::Pass { exit::PASSED } else { exit::VOID });
+        output::print(&format!("{}: {}", args.file.display(), why_not(&first)));
+        return Ok(if first.verdict.class == Class::Pass { exit::PASSED } else { exit::VOID });
     }
     let shrunk = runner.search(&plan, first, |best| keep(&out, best))?;
     keep(&out, &shrunk)?;
     let Shrunk { plan: small, outcome, attempts, is_done } = &shrunk;
+    let end = match (interrupt::happened(), *is_done) {
+        (true, _) => ", interrupted: it may become smaller still",
+        (false, false) => ", ended by the budget: it may become smaller still",
+        (false, true) => "",
+    };
     output::print(&format!("{small}\n"));
     output::print(&format!(
         "{}: {}\n{} steps of {}, {} attempts{}\nReproduce: cargo reenact replay {}\n",
@@ -77,10 +87,30 @@ pub fn shrink(args: Args) -> anyhow::Result<u8> {
         small.steps.len(),
         plan.steps.len(),
         attempts,
-        if *is_done { "" } else { ", ended by the budget: it may become smaller still" },
+        end,
         out.display()
     ));
-    Ok(exit::PASSED)
+    Ok(if interrupt::happened() { exit::INTERRUPTED } else { exit::PASSED })
+}
+
+/// Why a plan that gave this is not shrunk.
+fn why_not(outcome: &Outcome) -> String {
+    let verdict = &outcome.verdict;
+    match verdict.class {
+        Class::Harness if verdict.check == pool::NOT_REPEATABLE => format!(
+            "it does not end in the same way twice: nothing was shrunk\n{}\nremedy: `cargo reenact determinism`\n",
+            verdict.detail
+        ),
+        Class::Harness => {
+            format!("harness: {}: {}: only a failure of the store can be shrunk\n", verdict.check, verdict.detail)
+        }
+        class => format!("{class}: only a failure can be shrunk\n"),
+    }
+}
+
+/// Whether two names are of one file.
+fn same_file(one: &Path, other: &Path) -> bool {
+    matches!((one.canonicalize(), other.canonicalize()), (Ok(one), Ok(other)) if one == other)
 }
 
 /// The smallest plan so far, and what it gave.
@@ -142,15 +172,15 @@ pub struct Runner {
 }
 
 impl Runner {
-    /// What a plan gives, if it gives the same in two processes.
-    pub fn confirmed(&self, plan: &Plan) -> anyhow::Result<Option<Outcome>> {
+    /// What a plan gives; of class `harness` unless two processes give the same. One that was interrupted is, too.
+    pub fn confirmed(&self, plan: &Plan) -> anyhow::Result<Outcome> {
         let mut outcome = None;
         let job = Job { number: 0, plan: plan.to_string(), options: RunOptions::default() };
         Pool { confirm: true, jobs: 1, ..self.pool }.run(std::iter::once(job), |done| {
             outcome = Some(done.outcome);
             ControlFlow::Continue(())
         })?;
-        Ok(outcome.filter(|outcome| outcome.verdict.class != Class::Harness))
+        Ok(outcome.unwrap_or_else(|| Outcome::harness("interrupted", "the run was ended before it gave anything")))
     }
 
     /// Searches from a plan that gave `first`; `better` hears of each improvement.
@@ -191,7 +221,8 @@ impl Runner {
         }
         // Each was run once, by a worker that had run others: what is kept has to come back in a fresh process.
         match self.confirmed(&best.plan)? {
-            Some(outcome) if outcome == best.outcome => Ok(best),
+            outcome if outcome == best.outcome => Ok(best),
+            _ if interrupt::happened() => Ok(Shrunk { is_done: false, ..best }),
             _ => anyhow::bail!("the shrunk plan gives another trace in a fresh process: {}", best.plan),
         }
     }

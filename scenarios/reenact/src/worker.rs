@@ -97,7 +97,7 @@ pub fn serve(args: Args) -> anyhow::Result<u8> {
 }
 
 /// Ends this process when the one that started it is gone, even in the middle of a run that would never end.
-fn end_with_parent() {
+pub fn end_with_parent() {
     let parent = parent_id();
     std::thread::spawn(move || {
         while parent_id() == parent {

@@ -19,7 +19,6 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use anyhow::Context;
 use scenarios::{catalog, registry};
 
 use self::{
@@ -27,21 +26,28 @@ use self::{
     search::Search,
 };
 use crate::{
+    campaign::keep,
     exit, input,
     output::{self, progress},
+    worker,
 };
+
+/// Exit statuses, for people.
+const HELP: &str = "Exit status: 0 looked everywhere, whatever was found, or all found again; 1 a seed fails without a \
+defect, too, or a check has gone blind; 2 wrong usage or unreadable input; 3 a search failed; 4 nothing was run.";
 
 /// Base seeds are so far apart.
 const STRIDE: u64 = 1_000_000;
 
 /// What to look for, and how long.
 #[derive(clap::Args)]
+#[command(after_help = HELP)]
 pub struct Args {
     /// A historic defect; all without. May be repeated
     #[arg(long, value_name = "ID")]
     defect: Vec<String>,
     /// Processor seconds for one defect from one base seed
-    #[arg(long, value_name = "N", default_value_t = 120)]
+    #[arg(long, value_name = "N", default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..))]
     seconds: u64,
     /// From so many base seeds each defect is looked for; one that the first does not find is left
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..))]
@@ -50,7 +56,7 @@ pub struct Args {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     jobs: Option<u16>,
     /// Prints one JSON object
-    #[arg(long)]
+    #[arg(long, conflicts_with = "compare")]
     json: bool,
     /// Writes what was found to a file
     #[arg(short, long, value_name = "FILE", conflicts_with = "compare")]
@@ -82,6 +88,7 @@ struct Wanted {
 pub fn zoo(args: Args) -> anyhow::Result<u8> {
     let mut defects = input::defects(&args.defect)?;
     if let (Some(first), [defect]) = (args.from, &defects[..]) {
+        worker::end_with_parent();
         let search = search::search(defect, first, args.seconds, args.runs, args.by.as_deref())?;
         output::print(&format!("{}\n", serde_json::to_string(&search)?));
         return Ok(exit::PASSED);
@@ -95,7 +102,11 @@ pub fn zoo(args: Args) -> anyhow::Result<u8> {
             .map_err(|error| input::Refused(format!("cannot read {}: {error}", file.display())))?;
         let before: Zoo = serde_json::from_str(&text)
             .map_err(|error| input::Refused(format!("{} is no result of `zoo`: {error}", file.display())))?;
+        before.check(&args.defect).map_err(|error| input::Refused(format!("{}: {error}", file.display())))?;
         return compare(&before, &defects, args.seconds, jobs);
+    }
+    if let Some(out) = &args.out {
+        input::out_file("--out", out)?;
     }
     let mut zoo = Zoo::new(args.seconds);
     let wanted = |defect: &String, base: u64| Wanted {
@@ -106,25 +117,28 @@ pub fn zoo(args: Args) -> anyhow::Result<u8> {
         by: None,
     };
     let first: Vec<Wanted> = defects.iter().map(|defect| wanted(defect, 0)).collect();
-    for (defect, search) in defects.iter().zip(all(first, jobs)?) {
+    let (searches, mut failed) = all(first, jobs);
+    for (defect, search) in defects.iter().zip(searches) {
         let expected = catalog::of_defect(defect).map(|(_, history)| history.check.to_owned());
-        zoo.rows.push(Row { defect: defect.clone(), expected, searches: vec![search] });
+        zoo.rows.push(Row { defect: defect.clone(), expected, searches: search.into_iter().collect() });
     }
     let found: Vec<usize> = (0..zoo.rows.len()).filter(|row| zoo.rows[*row].is_found()).collect();
     let further: Vec<(usize, u64)> =
         (1..args.bases).flat_map(|base| found.iter().map(move |row| (*row, base))).collect();
-    let searches = all(further.iter().map(|(row, base)| wanted(&zoo.rows[*row].defect, *base)).collect(), jobs)?;
+    let wishes = further.iter().map(|(row, base)| wanted(&zoo.rows[*row].defect, *base)).collect();
+    let (searches, more_failed) = all(wishes, jobs);
+    failed.extend(more_failed);
     for ((row, _), search) in further.into_iter().zip(searches) {
-        zoo.rows[row].searches.push(search);
-    }
-    if let Some(out) = &args.out {
-        let text = serde_json::to_string_pretty(&zoo)? + "\n";
-        std::fs::write(out, text).with_context(|| format!("cannot write {}", out.display()))?;
+        zoo.rows[row].searches.extend(search);
     }
     match args.json {
         true => output::print(&format!("{}\n", serde_json::to_string(&zoo)?)),
         false => output::print(&zoo.table()),
     }
+    if let Some(out) = &args.out {
+        keep::write(out, &(serde_json::to_string_pretty(&zoo)? + "\n"))?;
+    }
+    whole(failed)?;
     Ok(if zoo.accuses_the_sound() { exit::VIOLATION } else { exit::PASSED })
 }
 
@@ -146,11 +160,16 @@ fn compare(before: &Zoo, defects: &[String], seconds: u64, jobs: usize) -> anyho
         return Ok(exit::NOTHING);
     }
     let (rows, wanted): (Vec<&Row>, Vec<Wanted>) = soon.into_iter().unzip();
-    let mut blind = 0;
-    for (row, search) in rows.iter().zip(all(wanted, jobs)?) {
+    let (mut found, mut blind) = (0, 0);
+    let (searches, failed) = all(wanted, jobs);
+    for (row, search) in rows.iter().zip(searches) {
+        let Some(search) = search else { continue };
         let check = row.found_soon().map_or("", |(_, finding)| &finding.check);
         match &search.found {
-            Some(finding) => output::print(&format!("{}: {check} at seed {}\n", row.defect, finding.seed)),
+            Some(finding) => {
+                found += 1;
+                output::print(&format!("{}: {check} at seed {}\n", row.defect, finding.seed));
+            }
             None => {
                 blind += 1;
                 let runs = search.runs;
@@ -158,12 +177,23 @@ fn compare(before: &Zoo, defects: &[String], seconds: u64, jobs: usize) -> anyho
             }
         }
     }
-    output::print(&format!("{} of {} found again\n", rows.len() - blind, rows.len()));
+    output::print(&format!("{found} of {} found again\n", rows.len()));
+    whole(failed)?;
     Ok(if blind > 0 { exit::VIOLATION } else { exit::PASSED })
 }
 
-/// Carries out searches in processes of their own, so many at a time; results in the order of the wishes.
-fn all(wanted: Vec<Wanted>, jobs: usize) -> anyhow::Result<Vec<Search>> {
+/// The first of the searches that failed, if any did.
+fn whole(failed: Vec<anyhow::Error>) -> anyhow::Result<()> {
+    let count = failed.len();
+    match failed.into_iter().next() {
+        Some(first) => Err(first.context(format!("{count} searches failed; what the others found stands above"))),
+        None => Ok(()),
+    }
+}
+
+/// Carries out searches in processes of their own, so many at a time; results in the order of the wishes, without those
+/// that failed, which come behind.
+fn all(wanted: Vec<Wanted>, jobs: usize) -> (Vec<Option<Search>>, Vec<anyhow::Error>) {
     let bar = progress::bar(wanted.len() as u64);
     let next = Mutex::new(wanted.iter().enumerate());
     let done = Mutex::new(Vec::new());
@@ -183,7 +213,17 @@ fn all(wanted: Vec<Wanted>, jobs: usize) -> anyhow::Result<Vec<Search>> {
     bar.finish_and_clear();
     let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
     done.sort_by_key(|(number, _)| *number);
-    done.into_iter().map(|(_, result)| result).collect()
+    let (mut searches, mut failed) = (Vec::new(), Vec::new());
+    for (_, result) in done {
+        match result {
+            Ok(search) => searches.push(Some(search)),
+            Err(error) => {
+                searches.push(None);
+                failed.push(error);
+            }
+        }
+    }
+    (searches, failed)
 }
 
 /// One search in a process of its own.
@@ -197,8 +237,11 @@ fn apart(wanted: &Wanted) -> anyhow::Result<Search> {
     if let Some(by) = &wanted.by {
         command.args(["--by", by]);
     }
-    let output = command.stdin(Stdio::null()).stderr(Stdio::null()).output()?;
+    let output = command.stdin(Stdio::null()).output()?;
     let text = String::from_utf8_lossy(&output.stdout);
-    serde_json::from_str(text.trim())
-        .with_context(|| format!("the search for {} ended: {}", wanted.defect, output.status))
+    serde_json::from_str(text.trim()).map_err(|_| {
+        let said = String::from_utf8_lossy(&output.stderr);
+        let last = said.lines().last().unwrap_or_default();
+        anyhow::anyhow!("the search for {} from seed {} ended: {}: {last}", wanted.defect, wanted.first, output.status)
+    })
 }

@@ -448,20 +448,21 @@ fn a_ci_server_reads_what_a_campaign_came_to() {
         .env("GITHUB_STEP_SUMMARY", stand.path().join("summary.md"))
         .output()
         .expect("the program was built");
-    let said = said(&run, 3);
+    let annotations = String::from_utf8_lossy(&run.stderr).into_owned();
+    assert!(!said(&run, 3).contains("::error"), "standard output may be for a program");
     let read = |name| std::fs::read_to_string(stand.path().join(name)).expect("it was written");
     let (junit, summary) = (read("campaign.xml"), read("summary.md"));
     // The canary passes, and two seeds that panicked in one way are one case.
     assert!(junit.contains("<testsuites name=\"reenact\" tests=\"2\" failures=\"0\" errors=\"1\">"), "{junit}");
     assert!(junit.contains("<testcase name=\"canary\" classname=\"reenact.campaign\"/>"), "{junit}");
     assert!(junit.contains("<testcase name=\"run-panics"), "{junit}");
-    assert_eq!(said.matches("::error title=").count(), 1, "{said}");
+    assert_eq!(annotations.matches("::error title=").count(), 1, "{annotations}");
     assert!(
         summary.contains("## Reenact: campaign") && summary.contains("Reproduce: cargo reenact replay c/"),
         "{summary}"
     );
     let missing = reenact(stand.path(), &fuzz(plans, &["--seeds", "5..6", "--junit", "no/such.xml"]));
-    assert!(self::said(&missing, 2).contains("make it first"));
+    assert!(said(&missing, 2).contains("make it first"));
 }
 
 #[test]

@@ -113,6 +113,11 @@ fn bad_usage_exits_with_two_and_says_what_would_do() {
         (&["run", "--out", "/dev/null"], &["/dev/null is no folder: name another one"]),
         (&["run", "--junit", "."], &["is a folder: name a file in it"]),
         (&["run", "--sedes", "1..2"], &["--sedes", "--seeds"]),
+        (&["run", "--out", "/proc/self/mem/out"], &["/proc/self/mem is no folder: name another one"]),
+        (&["zoo", "--out", "no-folder/zoo.json"], &["--out: there is no folder no-folder: make it first"]),
+        (&["zoo", "--seconds", "0"], &["0"]),
+        (&["zoo", "--compare", "no-such-file"], &["cannot read no-such-file"]),
+        (&["zoo", "--compare", "zoo.json", "--json"], &["--compare <FILE>", "--json"]),
         (&["plan", "no-such-scenario", "--seed", "1"], &["unknown scenario"]),
         (&["determinism", "--seeds", "3..1"], &["write `1..3`"]),
         (&["replay"], &["FILE.toml"]),
@@ -123,6 +128,40 @@ fn bad_usage_exits_with_two_and_says_what_would_do() {
         says(&reenact(folder.path(), args), 2, words);
     }
     assert_eq!(std::fs::read_dir(folder.path()).expect("it is there").count(), 0, "nothing was written");
+}
+
+#[test]
+fn a_shrunk_plan_goes_nowhere_but_where_it_can_and_only_a_failure_of_the_store_is_shrunk() {
+    let folder = tempfile::tempdir().expect("a folder for small files");
+    let panics = format!("{SOUND}plant = [\"worker-panics\"]\n");
+    let path = file(folder.path(), "panics.toml", panics.as_bytes());
+    std::os::unix::fs::symlink("panics.toml", folder.path().join("link.toml")).expect("a link of ours");
+    let shrink = |out: &str| reenact(folder.path(), &["shrink", "panics.toml", "--out", out]);
+    for (out, words) in [
+        ("panics.toml", "panics.toml is the plan itself: name another file"),
+        ("link.toml", "link.toml is the plan itself: name another file"),
+        ("no-folder/out.toml", "there is no folder no-folder: make it first"),
+        (".", "is a folder: name a file in it"),
+    ] {
+        says(&shrink(out), 2, &["--out: ", words]);
+    }
+    says(&shrink("out.toml"), 3, &["harness: run-panics", "only a failure of the store can be shrunk"]);
+    assert_eq!(std::fs::read_to_string(path).expect("it is still there"), panics);
+}
+
+#[test]
+fn a_zoo_of_another_version_or_with_unknown_defects_is_not_compared() {
+    let folder = tempfile::tempdir().expect("a folder for small files");
+    let zoo = |version: u64, defect: &str| {
+        format!("{{\"zoo\": {version}, \"seconds\": 1, \"rows\": [{{\"defect\": \"{defect}\", \"searches\": []}}]}}")
+    };
+    let compare = |text: String| {
+        file(folder.path(), "zoo.json", text.as_bytes());
+        reenact(folder.path(), &["zoo", "--compare", "zoo.json"])
+    };
+    says(&compare(zoo(9, "tikv-994")), 2, &["zoo.json: it is of version 9"]);
+    says(&compare(zoo(1, "tikv-1")), 2, &["zoo.json: this build has no defect `tikv-1`"]);
+    says(&compare(zoo(1, "tikv-994")), 4, &["nothing was run"]);
 }
 
 #[test]

@@ -4,7 +4,7 @@
 
 use std::{
     path::Path,
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
 };
 
 use scenarios::{plan::Plan, registry};
@@ -79,13 +79,54 @@ fn a_ci_server_reads_what_runs_came_to() {
         .env("GITHUB_STEP_SUMMARY", folder.path().join("summary.md"))
         .output()
         .expect("the program was built");
-    let said = said(&run, 1);
+    let annotations = text(&run.stderr);
+    assert!(!said(&run, 1).contains("::error"), "standard output may be for a program");
     let read = |name| std::fs::read_to_string(folder.path().join(name)).expect("it was written");
     let (junit, summary) = (read("runs.xml"), read("summary.md"));
     assert!(junit.contains("<testsuite name=\"concurrent-split\" tests=\"2\" failures=\"2\""), "{junit}");
-    assert!(said.contains("::error title=concurrent-split seed 1"), "{said}");
+    assert!(annotations.contains("::error title=concurrent-split seed 1"), "{annotations}");
     assert!(summary.contains("### safety: concurrent-split, seed 1"), "{summary}");
     assert!(summary.contains("Reproduce: cargo reenact replay "), "{summary}");
+}
+
+#[test]
+fn what_an_interrupted_run_has_found_is_kept_and_told() {
+    let folder = tempfile::tempdir().expect("a folder for files");
+    let args = ["run", "--defect", "tikv-10533", "--seeds", "1..1000000", "--out", "kept", "--junit", "runs.xml"];
+    let mut run = Command::new(env!("CARGO_BIN_EXE_reenact"));
+    let run = run.args(args).current_dir(folder.path()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let run = run.spawn().expect("the program was built");
+    let kept = || std::fs::read_dir(folder.path().join("kept")).map_or(0, |files| files.flatten().count());
+    while kept() == 0 {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    // As `timeout` does it, to the process and to its group.
+    let pid = rustix::process::Pid::from_child(&run);
+    for _ in 0..2 {
+        rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("it has a million runs to do");
+    }
+    let said = said(&run.wait_with_output().expect("it was started"), 130);
+    assert!(
+        said.contains("concurrent-split  tikv-10533") && said.contains("Reproduce: cargo reenact replay "),
+        "{said}"
+    );
+    let junit = std::fs::read_to_string(folder.path().join("runs.xml")).expect("it was written");
+    assert!(junit.contains("<failure "), "{junit}");
+    assert!(kept() >= 2, "a plan and its report");
+}
+
+#[test]
+fn what_cannot_be_kept_is_told_in_full() {
+    let folder = tempfile::tempdir().expect("a folder for files");
+    // A file that may not grow says what a full disk says, but for the words.
+    let program = env!("CARGO_BIN_EXE_reenact");
+    let limited = format!("trap '' XFSZ; ulimit -f 0; exec {program} run --defect tikv-10533 --seeds 1..2 --out kept");
+    let run = Command::new("sh").args(["-c", &limited]).current_dir(folder.path()).output().expect("there is a shell");
+    assert!(text(&run.stderr).contains("cannot write kept/"), "{}", text(&run.stderr));
+    let said = said(&run, 3);
+    assert!(said.contains("2 runs: 2 safety") && said.contains("this failure could not be kept"), "{said}");
+    let plan = &said[said.find("reenact = 1").expect("the plan follows")..];
+    Plan::parse(plan, &registry::vocabulary()).expect("it can be used as it is");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! A file is there whole or not at all: it is written under another name and then renamed.
 
 use std::{
-    fs::File,
+    fs::{File, OpenOptions},
     io::Write,
     path::{Path, PathBuf},
 };
@@ -39,8 +39,15 @@ pub fn keep(out: &Path, plan: &Plan, outcome: &Outcome, stderr: &str, build: &st
     Ok(kept)
 }
 
-/// Writes a file whole, or leaves what was there: also when the disk is full, or the machine stops in between.
+/// Writes a file whole, or leaves what was there: also when the disk is full, or the machine stops in between. What a link
+/// points to is written, and what is no file of bytes, like a pipe, as it is.
 pub fn write(path: &Path, text: &str) -> anyhow::Result<()> {
+    let target = std::fs::canonicalize(path);
+    let path = target.as_deref().unwrap_or(path);
+    if path.metadata().is_ok_and(|there| !there.is_file()) {
+        let written = OpenOptions::new().write(true).open(path).and_then(|mut file| file.write_all(text.as_bytes()));
+        return written.with_context(|| format!("cannot write {}", path.display()));
+    }
     let partial = path.with_extension(format!("{}.{PARTIAL}", std::process::id()));
     let written = File::create(&partial)
         .and_then(|mut file| {
@@ -71,6 +78,19 @@ mod tests {
     };
 
     use super::*;
+
+    #[test]
+    fn links_and_pipes_stay_what_they_are() {
+        let folder = tempfile::tempdir().expect("a folder for two files");
+        let (file, link) = (folder.path().join("file"), folder.path().join("link"));
+        std::fs::write(&file, "before").expect("a file of ours");
+        std::os::unix::fs::symlink(&file, &link).expect("a link of ours");
+        write(&link, "after").expect("it can be written");
+        assert!(link.is_symlink());
+        assert_eq!(std::fs::read_to_string(&file).expect("it is there"), "after");
+        write(Path::new("/dev/null"), "gone").expect("it takes everything");
+        assert!(!Path::new("/dev/null").is_file());
+    }
 
     #[test]
     fn a_kept_failure_can_be_read_again_and_says_all() {

@@ -56,6 +56,9 @@ pub struct Pool {
     pub leak_entropy: bool,
 }
 
+/// The word for a run that gave one thing in one process and another in the next.
+pub const NOT_REPEATABLE: &str = "not-repeatable";
+
 /// A job that is done.
 #[derive(Debug)]
 pub struct Done {
@@ -232,7 +235,7 @@ fn confirmed(first: Done, second: Done) -> Done {
     };
     let what = if failed(a.verdict.class) { "a failure did not come back" } else { "a run came to something else" };
     let detail = format!("{what} in a fresh process\nfirst: {}\nthen: {}", tell(a), tell(b));
-    let mut outcome = Outcome::harness("not-repeatable", detail);
+    let mut outcome = Outcome::harness(NOT_REPEATABLE, detail);
     (outcome.last_events, outcome.chronicle) = (first.outcome.last_events, first.outcome.chronicle);
     Done { number: first.number, outcome, stderr: first.stderr, is_killed: false }
 }

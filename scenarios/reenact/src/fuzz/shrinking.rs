@@ -137,7 +137,7 @@ fn begin(runner: &Runner, failure: &Failure) -> anyhow::Result<Option<(Plan, Out
         let is_same = |outcome: &Outcome| {
             (outcome.verdict.class, &outcome.verdict.fingerprint) == (record.class, &record.fingerprint)
         };
-        if let Some(outcome) = outcome.filter(is_same) {
+        if is_same(&outcome) {
             return Ok(Some((plan, outcome)));
         }
     }

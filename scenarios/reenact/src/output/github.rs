@@ -2,6 +2,8 @@
 //!
 //! GitHub shows ten errors of a step and refuses a summary of more than 1 MiB, without a word. So the most important come
 //! first, one of each fingerprint, and what does not fit is counted.
+//!
+//! Annotations go to standard error, which GitHub reads as well: what goes to standard output may be for a program.
 
 use std::{collections::BTreeMap, io::Write as _, path::PathBuf};
 
@@ -35,7 +37,8 @@ impl Job {
     /// Annotates what failed and appends to the job's summary; does nothing elsewhere. `table` is what people see at the end.
     pub fn tell(&self, title: &str, table: &str, cases: &[Case]) -> anyhow::Result<()> {
         if self.annotates {
-            super::print(&annotations(cases));
+            // Where nobody reads, nothing is annotated.
+            let _ = anstream::stderr().write_all(annotations(cases).as_bytes());
         }
         if let Some(path) = &self.summary {
             let open = std::fs::OpenOptions::new().append(true).create(true).open(path);

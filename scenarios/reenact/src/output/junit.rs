@@ -54,15 +54,14 @@ pub fn text(cases: &[Case]) -> io::Result<String> {
 fn suite(writer: &mut Writer<Vec<u8>>, name: &str, cases: &[&Case]) -> io::Result<()> {
     let [tests, failures, errors, skipped] = counts(cases.iter().copied());
     let counts = [("tests", &*tests), ("failures", &failures), ("errors", &errors), ("skipped", &skipped)];
-    let element = writer.create_element("testsuite").with_attribute(("name", name)).with_attributes(counts);
+    let element = writer.create_element("testsuite").with_attribute(("name", &*legal(name))).with_attributes(counts);
     element.write_inner_content(|writer| cases.iter().try_for_each(|case| write_case(writer, case)))?;
     Ok(())
 }
 
 fn write_case(writer: &mut Writer<Vec<u8>>, case: &Case) -> io::Result<()> {
-    let class_name = format!("reenact.{}", case.suite);
-    let element =
-        writer.create_element("testcase").with_attributes([("name", &*case.name), ("classname", &class_name)]);
+    let (name, class_name) = (legal(&case.name), legal(&format!("reenact.{}", case.suite)));
+    let element = writer.create_element("testcase").with_attributes([("name", &*name), ("classname", &class_name)]);
     let Some(shown) = shown(case.class) else {
         element.write_empty()?;
         return Ok(());

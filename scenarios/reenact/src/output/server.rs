@@ -24,13 +24,7 @@ impl Args {
     /// Refuses a file that could not be written in the end, before anything is run.
     pub fn server(&self) -> Result<Server, input::Refused> {
         if let Some(path) = &self.junit {
-            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-            if path.is_dir() {
-                return Err(input::Refused(format!("--junit: {} is a folder: name a file in it", path.display())));
-            }
-            if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
-                return Err(input::Refused(format!("--junit: there is no folder {}: make it first", folder.display())));
-            }
+            input::out_file("--junit", path)?;
         }
         Ok(Server { junit: self.junit.clone(), job: github::Job::of(|name| std::env::var(name).ok()) })
     }

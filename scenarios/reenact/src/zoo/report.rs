@@ -1,9 +1,13 @@
 //! What all searches came to: the file that is compared, and the table for people.
 
 use comfy_table::{CellAlignment, Table, presets};
+use scenarios::registry;
 use serde::{Deserialize, Serialize};
 
 use super::search::{Finding, Search};
+
+/// The version of the file's form.
+const VERSION: u64 = 1;
 
 /// A defect that took at most so many seeds is found soon, and looked for again in every comparison.
 const SOON: u64 = 40;
@@ -46,7 +50,22 @@ impl Row {
 impl Zoo {
     /// Nothing yet.
     pub fn new(seconds: u64) -> Self {
-        Self { zoo: 1, seconds, rows: Vec::new() }
+        Self { zoo: VERSION, seconds, rows: Vec::new() }
+    }
+
+    /// Whether this build can look again for what a file has: all of it, or what was `asked` for.
+    pub fn check(&self, asked: &[String]) -> Result<(), String> {
+        if self.zoo != VERSION {
+            return Err(format!("it is of version {}, and this build reads {VERSION}: make it anew", self.zoo));
+        }
+        let known = registry::vocabulary().defects;
+        let unknown = |row: &&Row| asked.is_empty() && !known.contains(&row.defect.as_str());
+        match self.rows.iter().find(unknown) {
+            Some(row) => {
+                Err(format!("this build has no defect `{}`: name those to look for, or make it anew", row.defect))
+            }
+            None => Ok(()),
+        }
     }
 
     /// Whether a plan failed without its defect, too.
@@ -124,6 +143,9 @@ mod tests {
         assert!(table.contains("two (expected one)") && table.contains("0/1"), "{table}");
         assert!(table.contains("2 of 3 defects found"), "{table}");
         assert!(zoo.rows[0].found_soon().is_some() && zoo.rows[2].found_soon().is_none());
+        assert!(zoo.check(&["tikv-994".to_owned()]).is_ok(), "only what is asked for has to be known");
+        assert!(zoo.check(&[]).is_err_and(|error| error.contains("`a-1`")));
+        assert!(Zoo { zoo: 9, ..zoo.clone() }.check(&[]).is_err_and(|error| error.contains("version 9")));
         let again: Zoo = serde_json::from_str(&serde_json::to_string(&zoo).expect("it is plain")).expect("it is whole");
         assert_eq!(again, zoo);
     }
