@@ -112,10 +112,10 @@ mod tests {
     fn case(number: usize, class: Class) -> Case {
         let said = |text: String| if class == Class::Pass { String::new() } else { text };
         Case {
-            suite: format!("scenario-{}", number % 3),
-            name: format!("seed {number}"),
+            suite: format!("scenario\u{0}-{}", number % 3),
+            name: format!("seed \u{1b}{number}"),
             class,
-            fingerprint: said("some-check: <rule> \"site\" & more".to_owned()),
+            fingerprint: said("some-check: <rule>\u{0} \"site\" & more".to_owned()),
             headline: said(format!("some-check: key {number}\u{0}\u{1b}[31m broken ]]>")),
             text: said("what\nhappened \u{8}\n".to_owned()),
             paste: said("Reproduce: cargo reenact replay x.toml\n".to_owned()),
@@ -135,6 +135,7 @@ mod tests {
 
     /// Elements by name, after each was held against the schema.
     fn checked(text: &str) -> BTreeMap<String, Vec<BTreeMap<String, String>>> {
+        let is_allowed = |c: char| !c.is_control() || matches!(c, '\n' | '\t' | '\r');
         let (mut reader, mut open, mut seen) =
             (Reader::from_str(text), vec![String::new()], BTreeMap::<_, Vec<_>>::new());
         loop {
@@ -152,6 +153,7 @@ mod tests {
                             let key = String::from_utf8(attribute.key.as_ref().to_vec()).expect("a name");
                             let value =
                                 attribute.normalized_value(XmlVersion::Implicit1_0).expect("escaped as it has to be");
+                            assert!(value.chars().all(is_allowed), "XML has no such character: {value:?}");
                             (key, value.into_owned())
                         })
                         .collect();
@@ -171,7 +173,6 @@ mod tests {
                 }
                 Event::Text(words) => {
                     let words = words.decode().expect("in UTF-8");
-                    let is_allowed = |c: char| !c.is_control() || matches!(c, '\n' | '\t' | '\r');
                     assert!(words.chars().all(is_allowed), "XML has no such character: {words:?}");
                 }
                 Event::Eof => return seen,
