@@ -22,7 +22,7 @@ use std::{
 use scenarios::{catalog, registry};
 
 use self::{
-    report::{Row, Zoo},
+    report::{Expected, Row, Zoo},
     search::Search,
 };
 use crate::{
@@ -34,7 +34,8 @@ use crate::{
 
 /// Exit statuses, for people.
 const HELP: &str = "Exit status: 0 looked everywhere, whatever was found, or all found again; 1 a seed fails without a \
-defect, too, or a check has gone blind; 2 wrong usage or unreadable input; 3 a search failed; 4 nothing was run.";
+defect, too, or a check has gone blind; 2 wrong usage or unreadable input; 3 a search failed, or had \
+too little time to prove anything; 4 nothing was run.";
 
 /// Base seeds are so far apart.
 const STRIDE: u64 = 1_000_000;
@@ -61,9 +62,12 @@ pub struct Args {
     /// Writes what was found to a file
     #[arg(short, long, value_name = "FILE", conflicts_with = "compare")]
     out: Option<PathBuf>,
-    /// Looks again for what such a file says is found soon, and fails where that is not found any more
+    /// Looks again for what such a file says was found, and fails where a check has gone blind
     #[arg(long, value_name = "FILE")]
     compare: Option<PathBuf>,
+    /// Looks again for what took at most so many seeds on average
+    #[arg(long, value_name = "N", default_value_t = 40, requires = "compare")]
+    within: u64,
     /// The one search of this process: its first seed
     #[arg(long, hide = true)]
     from: Option<u64>,
@@ -103,7 +107,7 @@ pub fn zoo(args: Args) -> anyhow::Result<u8> {
         let before: Zoo = serde_json::from_str(&text)
             .map_err(|error| input::Refused(format!("{} is no result of `zoo`: {error}", file.display())))?;
         before.check(&args.defect).map_err(|error| input::Refused(format!("{}: {error}", file.display())))?;
-        return compare(&before, &defects, args.seconds, jobs);
+        return compare(&before, &defects, &args, jobs);
     }
     if let Some(out) = &args.out {
         input::out_file("--out", out)?;
@@ -142,44 +146,53 @@ pub fn zoo(args: Args) -> anyhow::Result<u8> {
     Ok(if zoo.accuses_the_sound() { exit::VIOLATION } else { exit::PASSED })
 }
 
-/// Looks again for what was found within few seeds.
-fn compare(before: &Zoo, defects: &[String], seconds: u64, jobs: usize) -> anyhow::Result<u8> {
-    let soon: Vec<(&Row, Wanted)> = before
-        .rows
-        .iter()
-        .filter(|row| defects.contains(&row.defect))
-        .filter_map(|row| {
-            let (search, finding) = row.found_soon()?;
-            let runs = Some(4 * search.runs + 20);
-            let by = Some(finding.check.clone());
-            Some((row, Wanted { defect: row.defect.clone(), first: search.first, seconds, runs, by }))
-        })
-        .collect();
-    if soon.is_empty() {
-        output::print("nothing was run: the file has nothing that is found within few seeds\n");
+/// Looks again for what was found within few seeds. A check is blind when the seeds are used up; when the time is up before,
+/// nothing is proved.
+fn compare(before: &Zoo, defects: &[String], args: &Args, jobs: usize) -> anyhow::Result<u8> {
+    let rows = before.rows.iter().filter(|row| defects.contains(&row.defect));
+    let wanted: Vec<(&Row, Expected<'_>)> = rows.filter_map(|row| Some((row, row.expected(args.within)?))).collect();
+    if wanted.is_empty() {
+        output::print("nothing was run: the file has nothing that was found within so few seeds\n");
         return Ok(exit::NOTHING);
     }
-    let (rows, wanted): (Vec<&Row>, Vec<Wanted>) = soon.into_iter().unzip();
-    let (mut found, mut blind) = (0, 0);
-    let (searches, failed) = all(wanted, jobs);
-    for (row, search) in rows.iter().zip(searches) {
+    let wish = |(row, expected): &(&Row, Expected<'_>)| Wanted {
+        defect: row.defect.clone(),
+        first: expected.first,
+        seconds: args.seconds,
+        runs: Some(expected.runs),
+        by: Some(expected.check.to_owned()),
+    };
+    let (searches, failed) = all(wanted.iter().map(wish).collect(), jobs);
+    let (mut found, mut blind, mut cut) = (0, 0, 0);
+    for ((row, expected), search) in wanted.iter().zip(searches) {
         let Some(search) = search else { continue };
-        let check = row.found_soon().map_or("", |(_, finding)| &finding.check);
-        match &search.found {
+        let (defect, check, runs) = (&row.defect, expected.check, search.runs);
+        let text = match &search.found {
             Some(finding) => {
                 found += 1;
-                output::print(&format!("{}: {check} at seed {}\n", row.defect, finding.seed));
+                format!("{defect}: {check} at seed {}", finding.seed)
+            }
+            None if runs < expected.runs => {
+                cut += 1;
+                format!(
+                    "{defect}: {check} not in {runs} runs of {}: the time was up, try more --seconds",
+                    expected.runs
+                )
             }
             None => {
                 blind += 1;
-                let runs = search.runs;
-                output::print(&format!("{}: {check} has gone blind, {runs} runs without it\n", row.defect));
+                format!("{defect}: {check} has gone blind, {runs} runs without it")
             }
-        }
+        };
+        output::print(&format!("{text}\n"));
     }
-    output::print(&format!("{found} of {} found again\n", rows.len()));
+    output::print(&format!("{found} of {} found again\n", wanted.len()));
     whole(failed)?;
-    Ok(if blind > 0 { exit::VIOLATION } else { exit::PASSED })
+    Ok(match (blind, cut) {
+        (0, 0) => exit::PASSED,
+        (0, _) => exit::VOID,
+        _ => exit::VIOLATION,
+    })
 }
 
 /// The first of the searches that failed, if any did.
