@@ -354,6 +354,10 @@ impl Manager {
         if meta.span != *before && state.takes_writes() {
             return Err((state, version));
         }
+        if meta.span != *before && state != State::Pending {
+            // On its way out as what it was when it was evicted.
+            return Ok(());
+        }
         let Some(source) = self.take(before.id) else { return Ok(()) };
         let held = !source.snapshots.is_empty();
         let count = after.len() as u64;

@@ -86,6 +86,20 @@ fn only_what_is_pending_may_be_older_than_a_split() {
 }
 
 #[test]
+fn what_is_on_its_way_out_goes_as_what_it_was_whatever_its_region_becomes() {
+    for state in [State::LoadingCanceled, State::PendingEvict, State::Evicting] {
+        let (mut manager, whole) = with(state);
+        // It has taken in its neighbour since, and is split where the two met: the child has what was cached.
+        let before = span(1, "a", "z", 4);
+        assert_eq!(manager.split(&before, &[span(2, "a", "p", 5), span(1, "p", "z", 5)]), Ok(()));
+        assert_eq!(manager.get(1).map(|meta| (meta.state, &meta.span)), Some((state, &whole)));
+        assert_eq!(manager.load(span(2, "a", "p", 5), "manual"), Err("overlaps"));
+        assert_eq!(manager.load(span(1, "p", "z", 5), "manual"), Err("being-evicted"));
+        assert!(manager.agrees() && manager.facts.is_empty());
+    }
+}
+
+#[test]
 fn what_apply_is_told_by_state_and_version() {
     use Prepared::*;
     for (state, same, newer) in [
