@@ -85,6 +85,16 @@ fn cuts() -> Vec<Case> {
             lost(s, &[1]);
             led_by_force(s);
         }),
+        pass("acknowledged-writes-survive", "who-had-it-was-given-up-and-comes-back", |s| {
+            two_writes(s);
+            s.kill(1).kill(2);
+            for store in [1, 2] {
+                s.fact(0, Placement::RecoveryStoreFailed { store });
+            }
+            begun(s);
+            s.start(1).log_recovered(1, 6, 7, 6).peer_recovered(1, 7, (5, 5), (7, 6));
+            led_by_force(s);
+        }),
         accuse("acknowledged-writes-survive", "leader-without-acknowledged-write", "after-a-recovery", |s| {
             recovered(s);
             s.elected(3, 8, 6);

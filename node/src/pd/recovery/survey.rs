@@ -62,6 +62,10 @@ impl<'a> Survey<'a> {
         for (store, report) in reports {
             gone.extend(report.gone.iter().map(|gone| ((gone.region, store), gone.peer)));
             for report in &report.peers {
+                // A store has one peer of a region at a time, each with a greater id than those before.
+                let before = report.peer.id.saturating_sub(1);
+                let known = gone.entry((report.region.id, store)).or_insert(before);
+                *known = before.max(*known);
                 peers.entry(report.region.id).or_default().push(Found { store, report });
             }
         }

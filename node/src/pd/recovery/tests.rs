@@ -461,3 +461,13 @@ fn a_hole_is_not_kept_for_a_peer_that_its_region_has_left() {
         assert_eq!(world.run(), expected, "{name}");
     }
 }
+
+#[test]
+fn a_voter_whose_store_has_a_newer_peer_of_its_region_is_gone() {
+    let old = region(1, "", "", 1, "1 2 3");
+    let newcomer = Peer { id: 29, store: 2, role: 0 };
+    let bare = Region { peers: vec![], epoch: Epoch::default(), ..old.clone() };
+    let newcomer = PeerReport { region: bare, peer: newcomer, ..PeerReport::default() };
+    let mut world = World::new(vec![peer(&old, 1, 5, 9), (2, newcomer)], &[3], &[1, 2], &[]);
+    assert_eq!(world.run(), "collect-report force-leader demote-failed-voter finished");
+}

@@ -38,6 +38,8 @@ pub struct Cuts {
     ever: BTreeMap<RegionId, Arc<Region>>,
     newest: Option<Cut>,
     given_up: BTreeSet<StoreId>,
+    /// Where they run, should they come back: nobody hears of what they have.
+    apart: BTreeSet<NodeId>,
     led_by_force: BTreeSet<RegionId>,
 }
 
@@ -124,8 +126,9 @@ impl Cuts {
     #[inline]
     pub(super) fn on(&mut self, event: &Event, reference: Option<&mut Reference>) {
         self.newest = None;
+        let is_left = self.apart.is_empty() || !self.apart.contains(&event.node);
         match &event.body {
-            Body::Node(Fact::RaftLog(raftlog::Fact::Appended { region, peer, marks, .. })) => {
+            Body::Node(Fact::RaftLog(raftlog::Fact::Appended { region, peer, marks, .. })) if is_left => {
                 self.log(event.node, *region, *peer).append(&marks.0);
             }
             Body::Node(Fact::Apply(apply::Fact::Applied { region, peer, index, term, .. })) => {
@@ -141,22 +144,22 @@ impl Cuts {
                     }
                 }
             }
-            Body::Node(Fact::RaftLog(raftlog::Fact::Recovered { region, peer, marks, .. })) => {
+            Body::Node(Fact::RaftLog(raftlog::Fact::Recovered { region, peer, marks, .. })) if is_left => {
                 let log = self.log(event.node, *region, *peer);
                 *log = Log { covered: log.covered, ..Log::new(event.node) };
                 log.append(&marks.0);
             }
-            Body::Node(Fact::Raft(raft::Fact::PeerRecovered { region, peer, applied, .. })) => {
+            Body::Node(Fact::Raft(raft::Fact::PeerRecovered { region, peer, applied, .. })) if is_left => {
                 self.log(event.node, *region, *peer).covered = *applied;
             }
             Body::Node(Fact::Raft(raft::Fact::PeerDestroyed { region, peer, .. })) => {
                 self.logs.remove(&(*region, *peer));
                 self.regions.remove(&(event.node, *region));
             }
-            Body::Node(Fact::Snapshot(snapshot::Fact::ApplyStarted { region, peer, index, .. })) => {
+            Body::Node(Fact::Snapshot(snapshot::Fact::ApplyStarted { region, peer, index, .. })) if is_left => {
                 *self.log(event.node, *region, *peer) = Log { last: *index, covered: *index, ..Log::new(event.node) };
             }
-            Body::Node(Fact::Region(region::Fact::Changed { region, .. })) if region.is_initialized() => {
+            Body::Node(Fact::Region(region::Fact::Changed { region, .. })) if is_left && region.is_initialized() => {
                 self.regions.insert((event.node, region.id), region.clone());
                 let ever = self.ever.entry(region.id).or_insert_with(|| region.clone());
                 if (ever.epoch.version, ever.epoch.conf_ver) < (region.epoch.version, region.epoch.conf_ver) {
@@ -165,21 +168,34 @@ impl Cuts {
             }
             Body::Node(Fact::Store(lifecycle::Fact::Started { store, .. })) => {
                 self.homes.insert(*store, event.node);
+                match self.given_up.contains(store) {
+                    true => self.leave(event.node),
+                    false => drop(self.apart.remove(&event.node)),
+                }
             }
             Body::Node(Fact::Placement(placement::Fact::RecoveryStoreFailed { store })) => {
                 self.given_up.insert(*store);
                 if let Some(&node) = self.homes.get(store) {
-                    self.lose(node);
+                    self.leave(node);
                 }
             }
             Body::Node(Fact::Recovery(fact)) => self.recovery(event.node, fact, reference),
-            Body::Room(RoomEvent::DiskWiped {}) => self.lose(event.node),
+            Body::Room(RoomEvent::DiskWiped {}) => {
+                self.apart.remove(&event.node);
+                self.lose(event.node);
+            }
             _ => {}
         }
     }
 
     fn log(&mut self, node: NodeId, region: RegionId, peer: PeerId) -> &mut Log {
         self.logs.entry((region, peer)).or_insert_with(|| Log::new(node))
+    }
+
+    /// A store that was given up may still run: whatever it has, it has for nobody.
+    fn leave(&mut self, node: NodeId) {
+        self.apart.insert(node);
+        self.lose(node);
     }
 
     fn lose(&mut self, node: NodeId) {
