@@ -18,7 +18,7 @@ use std::{
 use futures::future::{Either, select};
 use parking_lot::Mutex;
 
-pub use operator::{Order, Orders};
+pub use operator::{Order, Orders, Unanswered};
 
 use crate::{
     cluster::Cluster,

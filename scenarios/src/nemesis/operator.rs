@@ -5,7 +5,11 @@
 //!
 //! Not here: stores' own chores (flush, compaction, collection), which are called on the store in its process.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use node::{
@@ -17,6 +21,7 @@ use node::{
         placement::TiflashReplica,
     },
 };
+use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
@@ -159,8 +164,14 @@ pub enum Order {
         chore: Chore,
     },
     /// Reads every key of the workload, and has every replica of every region hashed, which takes a write of each.
-    Probe,
+    Probe {
+        /// What has not been answered yet, though it was asked.
+        waits: Unanswered,
+    },
 }
+
+/// What was asked and not answered yet, in words.
+pub type Unanswered = Arc<Mutex<BTreeSet<String>>>;
 
 impl Order {
     /// The kind of step that gives it; the runner gives some itself.
@@ -186,7 +197,7 @@ impl Order {
             Order::Chore { chore: Chore::Flush, .. } => "flush",
             Order::Chore { chore: Chore::Compact, .. } => "compact",
             Order::Chore { chore: Chore::CollectSnapshots, .. } => "gc-snapshots",
-            Order::Probe => "probe",
+            Order::Probe { .. } => "probe",
         }
     }
 }
@@ -354,8 +365,8 @@ impl Operator {
             }
             Order::Cache { node, key, load } => self.cache(node, key, load),
             Order::Chore { node, chore } => self.chore(&node, chore),
-            Order::Probe => {
-                self.probe().await;
+            Order::Probe { waits } => {
+                self.probe(&waits).await;
                 Ok(())
             }
         }
@@ -466,28 +477,34 @@ impl Operator {
 
     /// Reads every key and has every region hashed, until all is answered: a client gives up sooner than a cluster has to
     /// come to rest, so whoever asked sets the limit.
-    async fn probe(&self) {
+    async fn probe(&self, waits: &Unanswered) {
         let plan = self.cluster.plan().clone();
         let witness = self.cluster.witness().clone();
         let first = u32::try_from(plan.workload.clients + 1).unwrap_or(u32::MAX);
         let keys: Vec<Bytes> = workload::keys(&plan.workload).collect();
         // Each reader is a client to whoever judges: its operations follow each other.
+        let words = |key: &Bytes| format!("key {}", String::from_utf8_lossy(key));
         let readers = (first..).zip(keys.chunks(keys.len().div_ceil(PROBE_READERS).max(1))).map(|(client, keys)| {
             let mut log = Log { handle: self.handle.clone(), witness: witness.clone(), client, next: 0 };
             async move {
                 let mut known = BTreeMap::new();
                 for key in keys {
                     while !workload::get(&self.client, key.clone(), ReadBy::ReadIndex, &mut log, &mut known).await {
+                        waits.lock().insert(words(key));
                         self.handle.clock().sleep(PROBE_AGAIN).await;
                     }
+                    waits.lock().remove(&words(key));
                 }
             }
         });
         futures::future::join_all(readers).await;
         for region in self.cluster.witness().with_rest(|rest| rest.regions()) {
+            let words = format!("region {}", region.id);
             while self.client.compute_hash(&region.start).await.is_err() {
+                waits.lock().insert(words.clone());
                 self.handle.clock().sleep(PROBE_AGAIN).await;
             }
+            waits.lock().remove(&words);
         }
     }
 }

@@ -19,7 +19,7 @@ use futures::future::{Either, select};
 use crate::{
     cluster::{Cluster, OPERATOR},
     event::RoomEvent,
-    nemesis::{Nemesis, Order, Orders},
+    nemesis::{Nemesis, Order, Orders, Unanswered},
     plan::{Plan, knobs},
     room::Room,
     verdict::Class,
@@ -35,6 +35,9 @@ const LOOK: Duration = Duration::from_millis(100);
 
 /// How long the cluster is left alone before it counts as at rest.
 const QUIET: Duration = Duration::from_millis(500);
+
+/// Of what is not answered, so much is named.
+const NAMED: usize = 3;
 
 /// Why a story could not be told to its end.
 #[derive(Debug)]
@@ -147,11 +150,13 @@ async fn converge(cluster: &Arc<Cluster>, orders: &Orders) {
         reasons = missing;
     } else {
         let limit = Duration::from_nanos(deadline_ns.saturating_sub(room.true_ns()));
-        let (timer, probe) = (std::pin::pin!(room.sleep(limit)), std::pin::pin!(orders.carry_out(Order::Probe)));
+        let waits = Unanswered::default();
+        let order = Order::Probe { waits: waits.clone() };
+        let (timer, probe) = (std::pin::pin!(room.sleep(limit)), std::pin::pin!(orders.carry_out(order)));
         match select(probe, timer).await {
             Either::Left((Ok(()), _)) => {}
             Either::Left((Err(cause), _)) => reasons.push(format!("no progress: {cause}")),
-            Either::Right(_) => reasons.push("no progress: the cluster does not answer".to_owned()),
+            Either::Right(_) => reasons.push(unanswered(&waits)),
         }
         if reasons.is_empty()
             && let Err(missing) = settle(cluster, deadline_ns).await
@@ -165,6 +170,14 @@ async fn converge(cluster: &Arc<Cluster>, orders: &Orders) {
     if calm {
         rest(cluster, deadline_ns).await;
     }
+}
+
+/// What the cluster did not answer, the first of it by name.
+fn unanswered(waits: &Unanswered) -> String {
+    let waits = waits.lock();
+    let named: Vec<&str> = waits.iter().take(NAMED).map(String::as_str).collect();
+    let more = if waits.len() > NAMED { format!(" and {} more", waits.len() - NAMED) } else { String::new() };
+    format!("no progress: the cluster does not answer for {}{more}", named.join(", "))
 }
 
 /// Leaves the cluster alone, and says that it is at rest once nothing has happened meanwhile that is not over: the placement
