@@ -8,7 +8,14 @@
 
 mod options;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use failpoints::Points;
 use futures::future::{Either, select};
@@ -56,6 +63,8 @@ pub struct Member {
     release: Mutex<String>,
     /// It never starts again.
     lost: Mutex<bool>,
+    /// It was told that it was removed from its cluster, and has ended.
+    retired: AtomicBool,
     /// The releases that it was before this one, back to the one as which it has served last: it may have begun as each of
     /// them, and changed its disk, before it ended.
     before: Mutex<Vec<String>>,
@@ -99,6 +108,7 @@ impl Cluster {
                     stats: StatsFault::default(),
                     release: Mutex::new(plan.cluster.release.as_str().to_owned()),
                     lost: Mutex::new(false),
+                    retired: AtomicBool::new(false),
                     before: Mutex::default(),
                     exporting: Mutex::new(None),
                     wipes: Mutex::new(0),
@@ -153,12 +163,13 @@ impl Cluster {
         all.filter(|name| !*self.member(name).lost.lock()).collect()
     }
 
-    /// How many stores with voters are not lost; spare ones count once they run.
+    /// How many stores with voters are neither lost nor retired; spare ones count once they run.
     pub fn living_stores(&self) -> u64 {
         let stores = self.members.iter().filter(|(name, _)| name.starts_with("store-"));
         let initial = self.initial();
         let lives = |name: &String, member: &Member| {
-            !*member.lost.lock() && (initial.contains(name) || member.live().is_some())
+            let is_gone = *member.lost.lock() || member.retired.load(Relaxed);
+            !is_gone && (initial.contains(name) || member.live().is_some())
         };
         stores.filter(|(name, member)| lives(name, member)).count() as u64
     }
@@ -181,6 +192,7 @@ impl Cluster {
         if *member.lost.lock() {
             return;
         }
+        member.retired.store(false, Relaxed);
         if let Some(release) = release {
             member.change_release(release, prepared);
         }
@@ -388,7 +400,7 @@ impl Member {
             Ok(store) => store,
             // Nobody starts a store again that was told that it is gone.
             Err(error) if error.is_retired() => {
-                self.process.supervise_no_more();
+                self.retire();
                 return Ok(());
             }
             Err(error) => {
@@ -410,8 +422,13 @@ impl Member {
         });
         store.run().await;
         if chores.is_retired() {
-            self.process.supervise_no_more();
+            self.retire();
         }
         Ok(())
+    }
+
+    fn retire(&self) {
+        self.process.supervise_no_more();
+        self.retired.store(true, Relaxed);
     }
 }
