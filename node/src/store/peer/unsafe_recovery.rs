@@ -368,6 +368,15 @@ impl Peer {
         }
     }
 
+    /// All that was applied has been heard of: a demotion that is over without having changed anything was refused, because
+    /// the region had changed after it was proposed.
+    pub fn recovery_applied(&mut self, turn: &Turn) {
+        let Some(demotion) = &self.recovery.demotion else { return };
+        if demotion.proposed && self.admin.is_none() && !membership::is_joint(&self.region) {
+            self.demotion_refused(turn, demotion.leaves_first);
+        }
+    }
+
     fn propose_demotion(&mut self, turn: &mut Turn) {
         let Some(demotion) = self.recovery.demotion.clone() else { return };
         if !self.is_force_leader() {
