@@ -36,7 +36,7 @@ use super::{
     releases::Releases,
     repair::{View, Wish, wish},
     rules::Rules,
-    stores::{Refused, Stores, is_columnar},
+    stores::{Entry, Refused, Stores, is_columnar},
     timestamps::{Sequence, nanos, span, timestamp_at},
 };
 
@@ -150,6 +150,7 @@ impl Driver {
             }
             Ask::CheckRelease(record) => {
                 self.check_release(&record)?;
+                self.note_admitted(&record);
                 Ok(done())
             }
             Ask::PutStore(record) => {
@@ -490,10 +491,26 @@ impl Driver {
         checked
     }
 
-    fn keep_store(&mut self, record: Store) {
-        if let Some(names) = self.releases.ran(record.id, &record.release) {
-            self.effects.changes.push(Change::Ran(record.id, names));
+    /// Who is let in may change its directory, and end before it registers.
+    fn note_admitted(&mut self, record: &Store) {
+        let is_it = |(_, entry): &(StoreId, &Entry)| {
+            entry.record.address == record.address && entry.state() != StoreState::Tombstone
+        };
+        let there = self.stores.all().find(is_it).map(|(id, _)| id);
+        if let Some(id) = there {
+            self.note_ran(id, &record.release);
         }
+    }
+
+    fn note_ran(&mut self, store: StoreId, release: &str) {
+        if let Some(names) = self.releases.ran(store, release) {
+            self.effects.changes.push(Change::Ran(store, names));
+            self.effects.sync = true;
+        }
+    }
+
+    fn keep_store(&mut self, record: Store) {
+        self.note_ran(record.id, &record.release);
         let fact = Fact::StorePut {
             store: record.id,
             address: Text::from(record.address.clone()),

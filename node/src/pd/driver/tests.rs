@@ -228,6 +228,23 @@ fn a_split_is_routed_as_soon_as_it_is_reported() {
 }
 
 #[test]
+fn who_was_let_in_as_a_release_may_have_run_as_it() {
+    let at = |address: &str, release: &str| Store { address: address.into(), release: release.into(), ..store(1) };
+    let mut talk = Talk::new(options());
+    let first = Ask::Bootstrap(Bootstrap { store: at("store-1", "8.1.0"), region: region(&[(101, 1)], 1) });
+    talk.ask(first).expect("founded");
+    let check = |talk: &mut Talk, release| talk.ask(Ask::CheckRelease(at("store-1", release)));
+    for release in ["8.1.2", "8.1.0", "8.1.2"] {
+        assert!(check(&mut talk, release).is_ok(), "{release}");
+    }
+    // As 8.1.0 it could not read what it may have written; it ended before it registered.
+    assert!(check(&mut talk, "8.5.0").is_ok());
+    let mut talk = talk.restart(options());
+    assert_eq!(reason(check(&mut talk, "8.1.0")), Some(Reason::ReleaseRefused));
+    assert!(check(&mut talk, "8.5.0").is_ok());
+}
+
+#[test]
 fn the_safe_point_follows_the_clock_and_never_passes_what_was_given_out() {
     let mut talk = Talk::founded(Options { safe_point_retention: Duration::from_secs(600), ..options() });
     let safe_point =
