@@ -172,6 +172,9 @@ fn show(dir: &Path, name: &str) -> anyhow::Result<u8> {
         status.as_str(),
         record.first_campaign
     ));
+    if record.is_unconfirmed {
+        output::print("not confirmed: whoever ran it again in a fresh process was killed\n");
+    }
     match std::fs::read_to_string(failure.folder.join(REPORT)) {
         Ok(report) => output::print(&report),
         Err(_) => output::print(&format!(

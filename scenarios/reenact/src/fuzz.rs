@@ -351,10 +351,11 @@ fn take(
 ) -> anyhow::Result<Option<Kept>> {
     let plan = source.plan(done.number);
     let is_failure = honesty::is_kept(done.outcome.verdict.class);
-    let ran = Ran::new(&plan, &done.outcome, !is_failure && pool.is_run_twice(done.number));
+    let is_twice = !is_failure && !done.is_unconfirmed && pool.is_run_twice(done.number);
+    let ran = Ran::new(&plan, &done.outcome, is_twice);
     let kept = match is_failure {
         false => None,
-        true => match folder.keep(&plan, &done.outcome, &done.stderr, header) {
+        true => match folder.keep(&plan, done, header) {
             Ok(kept) => Some(kept),
             Err(error) => {
                 // The one place left for it.
@@ -364,7 +365,7 @@ fn take(
         },
     };
     writer.add(&ran)?;
-    telling.ran(&ran, &done.outcome, kept.as_ref());
+    telling.ran(&ran, done, kept.as_ref());
     Ok(kept)
 }
 

@@ -1,109 +1,19 @@
-//! Campaigns through the program: what is kept, what goes on after an end at any moment, and what is damaged.
-//!
-//! Plans here are as small as plans get, and fail because their worker does; what the swarm finds is not looked at.
+//! Campaigns through the program: what is kept, and what goes on after an end at any moment.
+
+mod stand;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     io::{BufRead, BufReader},
-    path::{Path, PathBuf},
-    process::{Child, Command, Output, Stdio},
+    process::{Command, Stdio},
 };
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use serde_json::Value;
 
-const TINY: &str = "reenact = 1\nscenario = \"hand-written\"\nseed = \"7\"\n\
-                    cluster = { stores = 1, release = \"8.5.0\" }\n\
-                    workload = { clients = 1, rate = 10, for = \"100ms\" }\n";
-
-/// A folder with plans that pass or lose their worker.
-fn stand() -> tempfile::TempDir {
-    let folder = tempfile::tempdir().expect("a folder to stand in");
-    write(folder.path(), "passes.toml", TINY);
-    for plant in ["aborts", "allocates", "hangs", "overflows-stack", "panics"] {
-        let text = format!("plant = [\"worker-{plant}\"]\n{TINY}");
-        write(folder.path(), &format!("{plant}.toml"), &text);
-    }
-    folder
-}
-
-fn write(folder: &Path, name: &str, text: &str) {
-    std::fs::write(folder.join(name), text).expect("a small file");
-}
-
-fn command(folder: &Path, args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_reenact"));
-    command.args(args).current_dir(folder).stdout(Stdio::piped()).stderr(Stdio::piped());
-    for name in ["CI_NODE_INDEX", "JOB_COMPLETION_INDEX", "SLURM_ARRAY_TASK_ID", "BUILDKITE_PARALLEL_JOB"] {
-        command.env_remove(name);
-    }
-    command
-}
-
-/// The arguments of a campaign over these plans.
-fn fuzz<'a>(plans: &[&'a str], rest: &[&'a str]) -> Vec<&'a str> {
-    let plans = plans.iter().flat_map(|plan| ["--plan", plan]);
-    ["fuzz", "--json", "--jobs", "2", "--corpus", "c"].into_iter().chain(plans).chain(rest.iter().copied()).collect()
-}
-
-fn reenact(folder: &Path, args: &[&str]) -> Output {
-    command(folder, args).output().expect("the program was built")
-}
-
-/// What was said, once the exit status is right.
-fn said(output: &Output, status: i32) -> String {
-    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert_eq!(output.status.code(), Some(status), "{said}");
-    said
-}
-
-/// The JSON lines of one kind of event.
-fn events(said: &str, kind: &str) -> Vec<Value> {
-    let lines = said.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    lines.filter(|line| line["event"] == kind).collect()
-}
-
-fn seeds(said: &str) -> Vec<u64> {
-    let seed = |line: &Value| line["seed"].as_str().expect("seeds are text").parse().expect("and numbers");
-    let mut seeds: Vec<u64> = events(said, "run").iter().map(seed).collect();
-    seeds.sort_unstable();
-    seeds
-}
-
-fn report(said: &str) -> Value {
-    events(said, "report").pop().unwrap_or_else(|| panic!("no report:\n{said}"))
-}
-
-/// Every file of a folder and below.
-fn files(folder: &Path) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
-    entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
-}
-
-/// The processes that this one has started.
-fn children(parent: u32) -> Vec<i32> {
-    let tasks = std::fs::read_dir(format!("/proc/{parent}/task")).into_iter().flatten().flatten();
-    let listed = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok());
-    listed.flat_map(|text| text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>()).collect()
-}
-
-fn kill(pid: i32, signal: Signal) {
-    // Who is gone already cannot be killed, which is as well.
-    let _ = kill_process(Pid::from_raw(pid).expect("it is no group"), signal);
-}
-
-/// Begins a campaign, hears so many lines, and then does something to it.
-fn disturbed(folder: &Path, args: &[&str], lines: usize, disturb: impl FnOnce(&mut Child)) -> (String, Option<i32>) {
-    let mut child = command(folder, args).spawn().expect("the program was built");
-    let mut reader = BufReader::new(child.stdout.take().expect("it is a pipe"));
-    let mut said = String::new();
-    for _ in 0..lines {
-        reader.read_line(&mut said).expect("it is text");
-    }
-    disturb(&mut child);
-    while reader.read_line(&mut said).expect("it is text") > 0 {}
-    (said, child.wait().expect("it was started").code())
-}
+use self::stand::{
+    children, command, disturbed, events, files, fuzz, kill, reenact, report, said, seeds, stand, write,
+};
 
 #[test]
 fn a_campaign_goes_on_with_the_seeds_that_are_not_done() {
@@ -172,6 +82,54 @@ fn a_worker_that_is_killed_from_outside_costs_nothing() {
     });
     assert_eq!(status, Some(0), "{said}");
     assert_eq!(seeds(&said), (1..=30).collect::<Vec<_>>());
+}
+
+/// Steps of the canary, so late that its run takes a while.
+fn slow() -> String {
+    let canary = include_str!("../src/fuzz/canary.toml").replace("rate = 100", "rate = 500");
+    let canary = canary.replace("\"4s\"", "\"94s\"").replace("{ at = \"", "{ at = \"9");
+    canary.lines().filter(|line| !line.starts_with("knobs")).map(|line| format!("{line}\n")).collect()
+}
+
+/// A campaign of a seed that passes and one that fails slowly; so many of the processes that run this again are killed.
+fn killed_while_confirming(kills: usize) -> (tempfile::TempDir, Value) {
+    let stand = stand();
+    write(stand.path(), "slow.toml", &slow());
+    // One job: whoever is started while the second seed is under way confirms it.
+    let args = ["fuzz", "--json", "--jobs", "1", "--corpus", "c", "--plan", "slow.toml", "--plan", "passes.toml"];
+    let args = [&args[..], &["--seeds", "1..2", "--no-shrink"]].concat();
+    let (said, status) = disturbed(stand.path(), &args, 2, |child| {
+        let mut seen: BTreeSet<i32> = children(child.id()).into_iter().collect();
+        for _ in 0..kills {
+            let worker = loop {
+                let next = children(child.id()).into_iter().find(|worker| !seen.contains(worker));
+                if let Some(worker) = next {
+                    break worker;
+                }
+                std::thread::yield_now();
+            };
+            seen.insert(worker);
+            kill(worker, Signal::KILL);
+        }
+    });
+    assert_eq!((status, seeds(&said)), (Some(1), vec![1, 2]), "a violation, and no more than that: {said}");
+    let run = events(&said, "run").pop().expect("there are two");
+    (stand, run)
+}
+
+#[test]
+fn a_worker_that_is_killed_while_it_confirms_a_violation_costs_nothing() {
+    let (_stand, run) = killed_while_confirming(1);
+    assert_eq!((&run["class"], &run["unconfirmed"]), (&"safety".into(), &false.into()), "{run}");
+}
+
+#[test]
+fn a_violation_that_nobody_was_let_to_confirm_stays_one_and_says_so() {
+    let (stand, run) = killed_while_confirming(2);
+    assert_eq!((&run["class"], &run["unconfirmed"]), (&"safety".into(), &true.into()), "{run}");
+    let folder = run["kept"].as_str().expect("it is kept").rsplit('/').next().expect("it has a name");
+    let shown = said(&reenact(stand.path(), &["corpus", "show", folder, "--corpus", "c"]), 0);
+    assert_eq!(shown.matches("not confirmed: ").count(), 2, "above the report and in it:\n{shown}");
 }
 
 #[test]
@@ -320,79 +278,6 @@ fn a_rebuild_in_the_middle_of_a_campaign_does_not_end_it() {
 }
 
 #[test]
-fn what_is_damaged_is_named_and_set_aside_and_the_rest_goes_on() {
-    let stand = stand();
-    let args = fuzz(&["passes.toml", "panics.toml"], &["--seeds", "1..6"]);
-    said(&reenact(stand.path(), &args), 3);
-    let corpus = stand.path().join("c");
-    let failure = files(&corpus.join("failures")).into_iter().find(|path| path.ends_with("verdict.json"));
-    let failure = failure.expect("it was kept").parent().expect("it has a folder").to_owned();
-    std::fs::write(corpus.join("campaign.json"), "{\"reenact_campaign\": 1, \"num").expect("a small file");
-    std::fs::write(failure.join("verdict.json"), "[]").expect("a small file");
-    std::fs::write(corpus.join("failures/letter.txt"), "dear all").expect("a small file");
-    std::fs::create_dir(corpus.join("failures/empty")).expect("a folder");
-    std::fs::write(corpus.join("shards/0001-1-of-1.journal"), "no line\n{\"seed\":").expect("a small file");
-    let broken = ["campaign.json", "verdict.json", "letter.txt", "empty", "0001-1-of-1.journal"];
-
-    // Who only looks changes nothing.
-    let looked = said(&reenact(stand.path(), &["corpus", "list", "--corpus", "c"]), 0);
-    for name in broken {
-        assert!(looked.contains(&format!("{name}: ")), "`{name}` should be named:\n{looked}");
-    }
-    assert!(!files(&corpus).iter().any(|path| path.display().to_string().contains(".damaged")));
-
-    let next = said(&reenact(stand.path(), &args), 3);
-    assert_eq!(seeds(&next), [] as [u64; 0], "{next}");
-    for name in broken {
-        assert!(next.contains(&format!("{name}: ")) && next.contains(&format!("{name}.damaged")), "{name}:\n{next}");
-    }
-    assert_eq!(report(&next)["honesty"]["seeds"], 6, "what the other files say is still known");
-    let quiet = said(&reenact(stand.path(), &args), 3);
-    assert!(events(&quiet, "note").is_empty(), "{quiet}");
-    let pruned = said(&reenact(stand.path(), &["corpus", "prune", "--corpus", "c"]), 0);
-    assert!(pruned.contains("removed") && pruned.contains("letter.txt.damaged"), "{pruned}");
-    assert_eq!(report(&said(&reenact(stand.path(), &args), 3))["failures"].as_array().map(Vec::len), Some(1));
-}
-
-#[test]
-fn the_state_of_a_newer_build_is_refused_and_left_alone() {
-    let stand = stand();
-    let args = fuzz(&["passes.toml"], &["--seeds", "1..2"]);
-    said(&reenact(stand.path(), &args), 0);
-    let header = stand.path().join("c/campaign.json");
-    let text = std::fs::read_to_string(&header).expect("it is there");
-    let newer = text.replace("\"reenact_campaign\": 1", "\"reenact_campaign\": 2");
-    std::fs::write(&header, &newer).expect("a small file");
-    assert!(said(&reenact(stand.path(), &args), 2).contains("a newer build wrote it"));
-    assert_eq!(std::fs::read_to_string(&header).expect("it is there"), newer);
-}
-
-#[test]
-fn a_corpus_that_cannot_be_written_is_refused_and_a_full_disk_loses_nothing() {
-    let stand = stand();
-    write(stand.path(), "file", "in the way");
-    let plans = ["passes.toml", "panics.toml"];
-    let in_the_way = ["fuzz", "--plan", "passes.toml", "--corpus", "file", "--seeds", "1..2"];
-    assert!(said(&reenact(stand.path(), &in_the_way), 2).contains("cannot use the corpus file"));
-    let nowhere = ["corpus", "list", "--corpus", "nowhere"];
-    assert!(said(&reenact(stand.path(), &nowhere), 2).contains("there is no corpus in nowhere"));
-
-    // A file that may not grow says what a full disk says, but for the words.
-    let args = fuzz(&plans, &["--seeds", "1..40"]);
-    let limited = format!("trap '' XFSZ; ulimit -f 24; exec {} {}", env!("CARGO_BIN_EXE_reenact"), args.join(" "));
-    let output =
-        Command::new("sh").args(["-c", &limited]).current_dir(stand.path()).output().expect("there is a shell");
-    let full = said(&output, 2);
-    assert!(full.contains("the corpus cannot be used") && full.contains("cannot write"), "{full}");
-    let done = seeds(&full);
-    assert!(!done.is_empty() && done.len() < 40, "{full}");
-    let rest = said(&reenact(stand.path(), &args), 3);
-    let all: BTreeSet<u64> = done.iter().copied().chain(seeds(&rest)).collect();
-    assert_eq!((all.len(), done.len() + seeds(&rest).len()), (40, 40), "each once");
-    assert_eq!(report(&rest)["honesty"]["classes"]["harness"], 20);
-}
-
-#[test]
 fn a_canary_that_lives_fails_the_campaign() {
     let stand = stand();
     let output = reenact(stand.path(), &fuzz(&["passes.toml"], &["--seeds", "1..2", "--canary", "passes.toml"]));
@@ -463,31 +348,6 @@ fn a_ci_server_reads_what_a_campaign_came_to() {
     );
     let missing = reenact(stand.path(), &fuzz(plans, &["--seeds", "5..6", "--junit", "no/such.xml"]));
     assert!(said(&missing, 2).contains("make it first"));
-}
-
-#[test]
-fn corpora_of_several_machines_are_joined_and_twice_is_as_good_as_once() {
-    let stand = stand();
-    for (shard, corpus) in [("1/2", "a"), ("2/2", "b")] {
-        let plans = ["--plan", "passes.toml", "--plan", "panics.toml", "--plan", "aborts.toml"];
-        let args = [&["fuzz", "--seeds", "1..9", "--shard", shard, "--corpus", corpus], &plans[..]].concat();
-        said(&reenact(stand.path(), &args), 3);
-    }
-    let merge = ["corpus", "merge", "a", "b", "--corpus", "all"];
-    let merged = said(&reenact(stand.path(), &merge), 0);
-    assert!(merged.contains("a: 2 failures, 2 of them new; 4 seeds taken"), "{merged}");
-    assert!(merged.contains("b: 2 failures, 0 of them new; 5 seeds taken"), "{merged}");
-    let list = || {
-        let text = said(&reenact(stand.path(), &["corpus", "list", "--corpus", "all", "--json"]), 0);
-        serde_json::from_str::<Value>(&text).expect("one object")
-    };
-    let once = list();
-    assert_eq!(once["campaign"]["seeds"], 9);
-    let counts: Vec<_> = once["failures"].as_array().expect("a list").iter().map(|f| f["count"].clone()).collect();
-    assert_eq!(counts, [3, 3]);
-    assert!(said(&reenact(stand.path(), &merge), 0).contains("0 of them new; 0 seeds taken"));
-    assert_eq!(list(), once);
-    assert!(said(&reenact(stand.path(), &["corpus", "merge", "a", "--corpus", "a"]), 2).contains("into itself"));
 }
 
 #[test]

@@ -4,6 +4,8 @@
 //! file under `current_exe`; their standard error is a pipe, whose end is attached to a failure. A worker is replaced
 //! after a panic, a timeout, a death, and when it holds too much memory. A failure is confirmed in a fresh process
 //! before it is reported, and so is a share of the runs that do not fail: one that does not come back is Reenact's own.
+//! What somebody else kills is run again, the first time and when it is confirmed; where that is in vain twice in a row,
+//! what the first process gave stands, and is said to be unconfirmed.
 //! Workers are a process group of their own, so that a terminal's interrupt is heard here alone.
 //!
 //! Not here: what a run means, and in which order results are shown. Results come in the order of finishing.
@@ -35,6 +37,10 @@ const STDERR_KEPT: usize = 64 * 1024;
 
 /// A worker that holds more memory than this after a run is replaced.
 const MEMORY_MAX: u64 = 512 << 20;
+
+/// Behind what the worker said, where nobody knows whether a failure comes back.
+const UNCONFIRMED: &str = "\nreenact: not confirmed: the processes that ran it again were killed, twice in a row; perhaps \
+                           out of memory\n";
 
 /// How often a waiting thread looks whether the campaign has been stopped.
 const STOP_TICK: Duration = Duration::from_millis(50);
@@ -68,8 +74,16 @@ pub struct Done {
     pub outcome: Outcome,
     /// The end of what the worker wrote to standard error during the run.
     pub stderr: String,
+    /// Whether it should have come back in a fresh process and nobody knows if it does: each that tried was killed.
+    pub is_unconfirmed: bool,
     /// Whether somebody else ended the worker.
     is_killed: bool,
+}
+
+impl Done {
+    fn new(number: u64, outcome: Outcome, stderr: String) -> Self {
+        Self { number, outcome, stderr, is_unconfirmed: false, is_killed: false }
+    }
 }
 
 impl Pool {
@@ -118,24 +132,29 @@ impl Pool {
 
     /// Runs one job, and again in a fresh process if it failed. `None` when the campaign was stopped meanwhile.
     fn run_job(&self, worker: &mut Option<Worker>, job: &Job, stop: &AtomicBool) -> std::io::Result<Option<Done>> {
-        let Some(mut first) = self.attempt(worker, job, stop)? else { return Ok(None) };
-        if first.is_killed {
-            // No run can do that: the system did, for want of memory, or some other process. It is the run's doing only
-            // if it comes back.
-            let Some(again) = self.attempt(worker, job, stop)? else { return Ok(None) };
-            if again.is_killed {
-                return Ok(Some(again));
-            }
-            first = again;
-        }
+        let Some(first) = self.patient_attempt(worker, job, stop)? else { return Ok(None) };
         let has_failed = failed(first.outcome.verdict.class);
-        if !(self.confirm && has_failed || self.is_run_twice(job.number)) {
+        if first.is_killed || !(self.confirm && has_failed || self.is_run_twice(job.number)) {
             return Ok(Some(first));
         }
         *worker = None;
-        let second = self.attempt(worker, job, stop)?;
+        let second = self.patient_attempt(worker, job, stop)?;
         *worker = None;
         Ok(second.map(|second| confirmed(first, second)))
+    }
+
+    /// One attempt, and another if the worker is killed. No run can do that: the system did, for want of memory, or some
+    /// other process. It is the run's doing only if it comes back.
+    fn patient_attempt(
+        &self,
+        worker: &mut Option<Worker>,
+        job: &Job,
+        stop: &AtomicBool,
+    ) -> std::io::Result<Option<Done>> {
+        match self.attempt(worker, job, stop)? {
+            Some(done) if done.is_killed => self.attempt(worker, job, stop),
+            done => Ok(done),
+        }
     }
 
     /// Whether the job of this number is run twice even if it does not fail.
@@ -167,7 +186,7 @@ impl Pool {
                             // The pipe may lag behind the reply: the end of the process is the end of its text.
                             worker.end()
                         };
-                        return Ok(Some(Done { number: job.number, outcome, stderr, is_killed: false }));
+                        return Ok(Some(Done::new(job.number, outcome, stderr)));
                     }
                     // A line of its own making, not a reply: kept with the rest of what it said.
                     _ => worker.note(&line),
@@ -178,14 +197,14 @@ impl Pool {
                         format!("the run did not end within {:?} of real time and was ended", self.run_timeout);
                     let stderr = worker.end();
                     let outcome = Outcome::harness("run-timeout", detail);
-                    return Ok(Some(Done { number: job.number, outcome, stderr, is_killed: false }));
+                    return Ok(Some(Done::new(job.number, outcome, stderr)));
                 }
                 Err(mpsc::RecvTimeoutError::Timeout) => {}
                 Err(mpsc::RecvTimeoutError::Disconnected) => {
                     let (how, stderr) = worker.death();
                     let outcome = Outcome::harness("worker-lost", post_mortem(how.as_ref().ok(), &stderr));
                     let is_killed = how.is_ok_and(|how| how.signal() == Some(SIGKILL));
-                    return Ok(Some(Done { number: job.number, outcome, stderr, is_killed }));
+                    return Ok(Some(Done { is_killed, ..Done::new(job.number, outcome, stderr) }));
                 }
             }
         }
@@ -221,6 +240,11 @@ fn failed(class: Class) -> bool {
 
 /// What two runs of a failing plan in two processes say together.
 fn confirmed(first: Done, second: Done) -> Done {
+    if second.is_killed {
+        let mut stderr = first.stderr;
+        stderr.push_str(UNCONFIRMED);
+        return Done { stderr, is_unconfirmed: true, ..first };
+    }
     let (a, b) = (&first.outcome, &second.outcome);
     let same = (a.verdict.class, &a.verdict.fingerprint, a.verdict.step, a.trace_hash)
         == (b.verdict.class, &b.verdict.fingerprint, b.verdict.step, b.trace_hash);
@@ -237,7 +261,7 @@ fn confirmed(first: Done, second: Done) -> Done {
     let detail = format!("{what} in a fresh process\nfirst: {}\nthen: {}", tell(a), tell(b));
     let mut outcome = Outcome::harness(NOT_REPEATABLE, detail);
     (outcome.last_events, outcome.chronicle) = (first.outcome.last_events, first.outcome.chronicle);
-    Done { number: first.number, outcome, stderr: first.stderr, is_killed: false }
+    Done::new(first.number, outcome, first.stderr)
 }
 
 /// One worker process.
@@ -348,7 +372,7 @@ mod tests {
 
     fn done(detail: &str, trace_hash: u64) -> Done {
         let outcome = Outcome { trace_hash, ..Outcome::harness("check", detail) };
-        Done { number: 3, outcome, stderr: "said".to_owned(), is_killed: false }
+        Done::new(3, outcome, "said".to_owned())
     }
 
     #[test]
@@ -365,6 +389,14 @@ mod tests {
             assert_eq!(both.outcome.verdict.check, "not-repeatable");
             assert!(both.outcome.verdict.detail.contains("`check` broken"), "{}", both.outcome.verdict.detail);
         }
+    }
+
+    #[test]
+    fn a_failure_whose_confirmation_is_killed_stays_what_it_was_and_says_so() {
+        let killed = Done { is_killed: true, ..done("worker-lost", 0) };
+        let both = confirmed(done("broken", 7), killed);
+        assert_eq!((both.outcome.verdict.detail.as_str(), both.outcome.trace_hash), ("broken", 7));
+        assert!(both.is_unconfirmed && both.stderr.starts_with("said\nreenact: not confirmed: "), "{}", both.stderr);
     }
 
     #[test]

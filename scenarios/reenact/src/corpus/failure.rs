@@ -7,14 +7,16 @@ use std::path::{Path, PathBuf};
 
 use scenarios::{
     plan::{Plan, Recorded},
-    run::Outcome,
     verdict::Class,
 };
 use serde::{Deserialize, Serialize};
 
 use super::reader::{self, FORMAT, Form, Reader};
 use crate::{
-    campaign::keep::{self, PARTIAL},
+    campaign::{
+        keep::{self, PARTIAL},
+        pool::Done,
+    },
     output::failure as text,
 };
 
@@ -63,6 +65,9 @@ pub struct Record {
     pub plan_steps: usize,
     /// How far it was shrunk.
     pub shrunk: Option<Shrunk>,
+    /// Whether nobody knows if the kept plan fails again in a fresh process: whoever tried was killed.
+    #[serde(default)]
+    pub is_unconfirmed: bool,
 }
 
 /// How far a plan was shrunk.
@@ -126,6 +131,7 @@ impl Failure {
             time_ns: 0,
             plan_steps: plan.steps.len(),
             shrunk: None,
+            is_unconfirmed: false,
         };
         let failure = Self { folder: folder.to_owned(), record };
         if reader.mends() {
@@ -135,8 +141,8 @@ impl Failure {
     }
 
     /// The record of a run.
-    pub fn record(plan: &Plan, outcome: &Outcome, build: &str, campaign: u64) -> Record {
-        let verdict = &outcome.verdict;
+    pub fn record(plan: &Plan, done: &Done, build: &str, campaign: u64) -> Record {
+        let verdict = &done.outcome.verdict;
         Record {
             reenact_failure: FORMAT,
             fingerprint: verdict.fingerprint.clone(),
@@ -153,16 +159,25 @@ impl Failure {
             time_ns: verdict.time_ns,
             plan_steps: plan.steps.len(),
             shrunk: None,
+            is_unconfirmed: done.is_unconfirmed,
         }
     }
 
     /// Writes what a run gave into a folder that is there.
-    pub fn write(folder: &Path, record: &Record, plan: &Plan, outcome: &Outcome, stderr: &str) -> anyhow::Result<()> {
+    pub fn write(folder: &Path, record: &Record, plan: &Plan, done: &Done) -> anyhow::Result<()> {
+        let Done { outcome, stderr, .. } = done;
         let kept = Plan { recorded: Some(Recorded::of(&outcome.verdict, &record.build)), ..plan.clone() };
         keep::write(&folder.join(ORIGINAL), &kept.to_string())?;
         keep::write(&folder.join(REPORT), &text::report(plan, outcome, stderr))?;
         // Last: who finds it finds the others.
         reader::write(&folder.join(VERDICT), record)
+    }
+
+    /// Whether a run of the same failure should take the place of the one that is kept. A plan of another build may not
+    /// fail any more; of this build's, one that came back is better than one of which nobody knows, and the fastest best.
+    pub fn yields_to(&self, other: &Record) -> bool {
+        let worth = |record: &Record| (record.is_unconfirmed, record.step);
+        self.record.build != other.build || worth(other) < worth(&self.record)
     }
 
     /// Writes the record again, after it was shrunk.

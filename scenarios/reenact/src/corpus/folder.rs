@@ -18,7 +18,7 @@ use std::{
 };
 
 use anyhow::Context;
-use scenarios::{plan::Plan, run::Outcome};
+use scenarios::plan::Plan;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -27,7 +27,7 @@ use super::{
     shard::{self, Found, Paths, State, Writer},
 };
 use crate::{
-    campaign::{honesty::Totals, keep},
+    campaign::{honesty::Totals, keep, pool::Done},
     fuzz::shard::Shard,
     input::Refused,
 };
@@ -262,9 +262,9 @@ impl Folder {
     }
 
     /// Keeps a failure: a new one, or a faster one than was known. Whether its fingerprint is new to the corpus.
-    pub fn keep(&self, plan: &Plan, outcome: &Outcome, stderr: &str, header: &Header) -> anyhow::Result<Kept> {
+    pub fn keep(&self, plan: &Plan, done: &Done, header: &Header) -> anyhow::Result<Kept> {
         let held = self.lock()?;
-        let mut record = Failure::record(plan, outcome, &header.identity.build, header.number);
+        let mut record = Failure::record(plan, done, &header.identity.build, header.number);
         let folder = self.failures_dir().join(failure::folder_name(&record.fingerprint));
         let mut reader = Reader::mending();
         let known = if folder.is_dir() { Failure::read(&folder, &mut reader)? } else { None };
@@ -272,20 +272,19 @@ impl Folder {
             None if !folder.is_dir() => {
                 let making = self.failures_dir().join(format!(".new-{}", std::process::id()));
                 std::fs::create_dir_all(&making).with_context(|| format!("cannot make {}", making.display()))?;
-                Failure::write(&making, &record, plan, outcome, stderr)?;
+                Failure::write(&making, &record, plan, done)?;
                 std::fs::rename(&making, &folder).with_context(|| format!("cannot make {}", folder.display()))?;
                 keep::sync_folder_of(&folder)?;
                 News::New
             }
             None => {
-                Failure::write(&folder, &record, plan, outcome, stderr)?;
+                Failure::write(&folder, &record, plan, done)?;
                 News::New
             }
-            // A plan of another build may not fail any more; of this build's, the fastest is kept.
-            Some(known) if known.record.build != record.build || record.step < known.record.step => {
+            Some(known) if known.yields_to(&record) => {
                 record.first_campaign = known.record.first_campaign;
                 record.shrunk = known.record.shrunk.clone();
-                Failure::write(&folder, &record, plan, outcome, stderr)?;
+                Failure::write(&folder, &record, plan, done)?;
                 News::Faster
             }
             Some(_) => News::Known,

@@ -154,6 +154,7 @@ mod tests {
             time_ns: 1,
             plan_steps: 1,
             shrunk: None,
+            is_unconfirmed: false,
         };
         sorted(Failure { folder: PathBuf::new(), record }, Some(now), earlier).status
     }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use indicatif::ProgressBar;
-use scenarios::{plan::Plan, run::Outcome};
+use scenarios::plan::Plan;
 use serde_json::json;
 
 use super::{in_words, shard::Shard};
@@ -106,9 +106,10 @@ impl Telling {
     }
 
     /// A run is done, and what it found is on the disk.
-    pub fn ran(&self, ran: &Ran, outcome: &Outcome, kept: Option<&Kept>) {
+    pub fn ran(&self, ran: &Ran, done: &Done, kept: Option<&Kept>) {
         self.runs.set(self.runs.get() + 1);
         self.failed.set(self.failed.get() + u64::from(kept.is_some()));
+        let outcome = &done.outcome;
         let verdict = &outcome.verdict;
         kept.iter().flat_map(|kept| &kept.notes).for_each(|note| self.note(note));
         if self.is_json {
@@ -120,6 +121,7 @@ impl Telling {
                 "step": verdict.step,
                 "trace": format!("{:016x}", outcome.trace_hash),
                 "twice": ran.is_twice,
+                "unconfirmed": done.is_unconfirmed,
                 "kept": kept.map(|kept| &kept.folder),
                 "news": kept.map(|kept| match kept.news {
                     News::New => "new",
@@ -132,7 +134,8 @@ impl Telling {
         self.bar.borrow().inc(1);
         if let Some(kept) = kept.filter(|kept| kept.news == News::New) {
             let (class, folder, seed) = (verdict.class, kept.folder.display(), ran.seed);
-            self.say(&format!("{class}: {} (seed {seed})\n  kept in {folder}\n", verdict.fingerprint));
+            let doubt = if done.is_unconfirmed { "\n  not confirmed: whoever ran it again was killed" } else { "" };
+            self.say(&format!("{class}: {} (seed {seed}){doubt}\n  kept in {folder}\n", verdict.fingerprint));
         }
         self.bar.borrow().set_message(format!("{} failed", self.failed.get()));
         if !std::io::stderr().is_terminal() && self.last_line.get().elapsed() >= LINE_EVERY {
