@@ -182,17 +182,16 @@ fn show(dir: &Path, name: &str) -> anyhow::Result<u8> {
             record.class, record.scenario, record.seed, record.detail
         )),
     }
-    let shrunk = failure.folder.join(SHRUNK);
-    if let Ok(plan) = std::fs::read_to_string(&shrunk) {
+    let (original, shrunk) = (failure.folder.join(ORIGINAL), failure.folder.join(SHRUNK));
+    if failure.shrunk.is_some()
+        && let Ok(plan) = std::fs::read_to_string(&shrunk)
+    {
         output::print(&format!("\n{plan}\n"));
-        output::print(&format!("Reproduce: cargo reenact replay {}\n", shrunk.display()));
-    } else {
-        let original = failure.folder.join(ORIGINAL);
-        output::print(&format!(
-            "Reproduce: cargo reenact replay {0}\nShrink:    cargo reenact shrink {0} -o {1}\n",
-            original.display(),
-            shrunk.display()
-        ));
+    }
+    output::print(&format!("{}\n", failure.reproduce()));
+    if failure.shrunk.is_none() && failure.original.is_some() {
+        let (original, shrunk) = (original.display(), shrunk.display());
+        output::print(&format!("Shrink:    cargo reenact shrink {original} -o {shrunk}\n"));
     }
     Ok(exit::PASSED)
 }

@@ -224,21 +224,18 @@ impl Hunt {
         Ok(fails)
     }
 
-    /// Runs once what earlier campaigns have kept: what still fails needs no seed to meet it.
+    /// Runs once what earlier campaigns have kept, whatever it carries: what still fails needs no seed to meet it. Where no
+    /// plan can be read nobody knows.
     fn replay(&mut self) -> anyhow::Result<()> {
         if self.shard.index > 1 || self.writer.state.has_replayed {
             return Ok(());
         }
-        let vocabulary = registry::vocabulary();
         let mut known = self.folder.failures(&mut Reader::looking())?;
         known.retain(|failure| {
-            let Record { class, campaign, defects, .. } = &failure.record;
-            class.is_violation() && *campaign != self.header.number && *defects == self.header.identity.defects
+            let Record { class, campaign, .. } = &failure.record;
+            class.is_violation() && *campaign != self.header.number
         });
-        let plans: Vec<_> = known
-            .iter()
-            .filter_map(|failure| Some((failure, input::plan_file(&failure.best_plan(), &vocabulary).ok()?)))
-            .collect();
+        let plans: Vec<_> = known.iter().filter_map(|failure| Some((failure, failure.plans().next()?.1))).collect();
         let jobs = (0..).zip(&plans).map(|(number, (_, plan))| {
             let plan = plan.to_string();
             Job { number, plan, options: RunOptions::default() }

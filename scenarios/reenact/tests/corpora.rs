@@ -2,7 +2,11 @@
 
 mod stand;
 
-use std::{collections::BTreeSet, process::Command};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use serde_json::Value;
 
@@ -104,4 +108,86 @@ fn corpora_of_several_machines_are_joined_and_twice_is_as_good_as_once() {
     assert!(said(&reenact(stand.path(), &merge), 0).contains("0 of them new; 0 seeds taken"));
     assert_eq!(list(), once);
     assert!(said(&reenact(stand.path(), &["corpus", "merge", "a", "--corpus", "a"]), 2).contains("into itself"));
+}
+
+/// The plan that must fail, in a folder and as a campaign has kept it: the folders of its failures.
+fn found(stand: &Path, more: &[&str]) -> Vec<PathBuf> {
+    write(stand, "canary.toml", include_str!("../src/fuzz/canary.toml"));
+    said(&reenact(stand, &fuzz(&["canary.toml"], &[&["--seeds", "1..2"], more].concat())), 1);
+    let kept = files(&stand.join("c/failures")).into_iter().filter(|path| path.ends_with("verdict.json"));
+    let folders: Vec<PathBuf> = kept.map(|path| path.parent().expect("it has a folder").to_owned()).collect();
+    assert!(!folders.is_empty(), "it must fail");
+    folders
+}
+
+/// What the next campaign, in which every seed passes, says and makes of each failure.
+fn next_campaign(stand: &Path) -> (String, Vec<String>) {
+    let said = said(&reenact(stand, &fuzz(&["passes.toml"], &["--seeds", "1..9", "--new-build"])), 0);
+    let of = |failure: &Value| failure["status"].as_str().expect("it is sorted").to_owned();
+    let statuses = report(&said)["failures"].as_array().expect("a list").iter().map(of).collect();
+    (said, statuses)
+}
+
+#[test]
+fn a_failure_whose_shrunk_plan_is_damaged_is_replayed_from_its_original() {
+    let stand = stand();
+    let folders = found(stand.path(), &["--shrink-seconds", "2"]);
+    for folder in &folders {
+        assert!(folder.join("shrunk.toml").exists());
+        write(folder, "shrunk.toml", "x");
+    }
+    assert!(
+        said(&reenact(stand.path(), &["corpus", "list", "--corpus", "c"]), 0).contains("shrunk.toml: it is damaged")
+    );
+    let (next, statuses) = next_campaign(stand.path());
+    assert_eq!(next.matches("shrunk.toml.damaged").count(), folders.len(), "{next}");
+    assert_eq!(events(&next, "replayed")[0]["still_fail"], folders.len(), "{next}");
+    assert!(statuses.iter().all(|status| status == "ongoing"), "{next}");
+}
+
+#[test]
+fn a_failure_whose_plans_are_all_damaged_is_not_called_resolved_and_gets_the_next_plan_that_fails() {
+    let stand = stand();
+    let folders = found(stand.path(), &["--no-shrink"]);
+    let whole: Vec<String> = folders
+        .iter()
+        .map(|folder| std::fs::read_to_string(folder.join("original.toml")).expect("it is text"))
+        .collect();
+    for (folder, whole) in folders.iter().zip(&whole) {
+        write(folder, "original.toml", &whole[..whole.find("[recorded]").expect("it says what happened")]);
+        write(folder, "shrunk.toml", "x");
+    }
+    let (next, statuses) = next_campaign(stand.path());
+    assert!(events(&next, "replayed").is_empty() && statuses.iter().all(|status| status == "rare"), "{next}");
+    let pruned = said(&reenact(stand.path(), &["corpus", "prune", "--corpus", "c", "--dry-run"]), 0);
+    assert!(folders.iter().all(|folder| !pruned.contains(&format!("{}\n", folder.display()))), "{pruned}");
+
+    // No line to paste speaks of a plan that is not there, until there is one again.
+    let again = ["fuzz", "--corpus", "c", "--plan", "canary.toml", "--new-build", "--no-shrink", "--seeds"];
+    said(&reenact(stand.path(), &[&again[..], &["1..2"]].concat()), 1);
+    for (folder, whole) in folders.iter().zip(&whole) {
+        assert_eq!(&std::fs::read_to_string(folder.join("original.toml")).expect("it is kept anew"), whole);
+    }
+}
+
+#[test]
+fn a_plan_that_is_damaged_gives_way_to_the_next_that_fails_like_it() {
+    let stand = stand();
+    said(&reenact(stand.path(), &fuzz(&["panics.toml"], &["--seeds", "1..1"])), 3);
+    let original = files(&stand.path().join("c")).into_iter().find(|path| path.ends_with("original.toml"));
+    let original = original.expect("it was kept");
+    let whole = std::fs::read_to_string(&original).expect("it is text");
+    std::fs::write(&original, &whole[..whole.len() / 2]).expect("a small file");
+    let next = said(&reenact(stand.path(), &fuzz(&["panics.toml"], &["--seeds", "2..2"])), 3);
+    assert_eq!(events(&next, "run")[0]["news"], "faster", "{next}");
+    assert_eq!(std::fs::read_to_string(&original).expect("it is text"), whole.replace("\"1\"", "\"2\""));
+}
+
+#[test]
+fn a_failure_whose_plan_carries_a_defect_is_replayed_by_a_campaign_that_carries_none() {
+    let stand = stand();
+    let folders = found(stand.path(), &["--no-shrink", "--defect", "tikv-2923"]);
+    let (next, statuses) = next_campaign(stand.path());
+    assert_eq!(events(&next, "replayed")[0]["still_fail"], folders.len(), "{next}");
+    assert!(statuses.iter().all(|status| status == "ongoing"), "{next}");
 }

@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use scenarios::{
-    plan::{Plan, Recorded},
+    plan::{Plan, Recorded, error::Problem},
     verdict::Class,
 };
 use serde::{Deserialize, Serialize};
@@ -98,43 +98,29 @@ pub struct Failure {
     pub folder: PathBuf,
     /// What it came to.
     pub record: Record,
+    /// The fastest plan; `None` if it is missing or cannot be used.
+    pub original: Option<Plan>,
+    /// The shrunk plan; `None` if there is none or it cannot be used.
+    pub shrunk: Option<Plan>,
 }
 
 impl Failure {
-    /// Reads a failure. Of a damaged record, as much is made as the plan has recorded.
+    /// Reads a failure. Of a damaged record, as much is made as a plan has recorded; what of the record speaks of a shrunk
+    /// plan that is lost is forgotten.
     pub fn read(folder: &Path, reader: &mut Reader) -> anyhow::Result<Option<Self>> {
-        let path = folder.join(VERDICT);
-        if let Some(record) = reader.json::<Record>(&path)? {
-            return Ok(Some(Self { folder: folder.to_owned(), record }));
-        }
-        let vocabulary = scenarios::registry::vocabulary();
-        let plan = std::fs::read(folder.join(ORIGINAL)).ok();
-        let plan = plan.and_then(|bytes| Plan::parse_bytes(&bytes, &vocabulary).ok());
-        let Some((plan, recorded)) = plan.and_then(|plan| plan.recorded.clone().map(|recorded| (plan, recorded)))
-        else {
+        let record = reader.json::<Record>(&folder.join(VERDICT))?;
+        let fingerprint = record.as_ref().map(|record| record.fingerprint.as_str());
+        let original = read_plan(&folder.join(ORIGINAL), fingerprint, reader)?;
+        let fingerprint = fingerprint.or_else(|| Some(&original.as_ref()?.recorded.as_ref()?.fingerprint));
+        let shrunk = read_plan(&folder.join(SHRUNK), fingerprint, reader)?;
+        let is_whole = record.is_some();
+        let Some(mut record) = record.or_else(|| recorded(original.as_ref().or(shrunk.as_ref())?)) else {
             reader.damaged(folder, "it has neither a verdict nor a plan that says what it came to");
             return Ok(None);
         };
-        let record = Record {
-            reenact_failure: FORMAT,
-            fingerprint: recorded.fingerprint,
-            class: recorded.class,
-            check: recorded.check,
-            detail: String::new(),
-            first_campaign: 0,
-            campaign: 0,
-            build: recorded.build,
-            scenario: plan.scenario.clone(),
-            seed: plan.seed.to_string(),
-            defects: plan.defects.clone(),
-            step: recorded.step,
-            time_ns: 0,
-            plan_steps: plan.steps.len(),
-            shrunk: None,
-            is_unconfirmed: false,
-        };
-        let failure = Self { folder: folder.to_owned(), record };
-        if reader.mends() {
+        record.shrunk = record.shrunk.filter(|known| known.trouble.is_some() || shrunk.is_some());
+        let failure = Self { folder: folder.to_owned(), record, original, shrunk };
+        if reader.mends() && !is_whole {
             failure.save()?;
         }
         Ok(Some(failure))
@@ -174,10 +160,11 @@ impl Failure {
     }
 
     /// Whether a run of the same failure should take the place of the one that is kept. A plan of another build may not
-    /// fail any more; of this build's, one that came back is better than one of which nobody knows, and the fastest best.
+    /// fail any more, and one that cannot be read is none; of this build's, one that came back is better than one of which
+    /// nobody knows, and the fastest best.
     pub fn yields_to(&self, other: &Record) -> bool {
         let worth = |record: &Record| (record.is_unconfirmed, record.step);
-        self.record.build != other.build || worth(other) < worth(&self.record)
+        self.original.is_none() || self.record.build != other.build || worth(other) < worth(&self.record)
     }
 
     /// Writes the record again, after it was shrunk.
@@ -185,11 +172,65 @@ impl Failure {
         reader::write(&self.folder.join(VERDICT), &self.record)
     }
 
-    /// The plan to look at first.
-    pub fn best_plan(&self) -> PathBuf {
-        let shrunk = self.folder.join(SHRUNK);
-        if shrunk.exists() { shrunk } else { self.folder.join(ORIGINAL) }
+    /// The plans that can be read: the one to look at first comes first.
+    pub fn plans(&self) -> impl Iterator<Item = (PathBuf, &Plan)> {
+        let of = |name, plan: &'_ Option<Plan>| plan.as_ref().map(|_| self.folder.join(name));
+        let paths = [of(SHRUNK, &self.shrunk), of(ORIGINAL, &self.original)];
+        paths.into_iter().flatten().zip(self.shrunk.iter().chain(&self.original))
     }
+
+    /// The line that makes it happen again.
+    pub fn reproduce(&self) -> String {
+        match self.plans().next() {
+            Some((path, _)) => format!("Reproduce: cargo reenact replay {}", path.display()),
+            None => format!("none of its plans can be read: it was {} seed {}", self.record.scenario, self.record.seed),
+        }
+    }
+}
+
+/// A plan of a failure. One that is cut off or of another failure is damaged; one with words that this build does not
+/// know is of another build, and stays where it is.
+fn read_plan(path: &Path, fingerprint: Option<&str>, reader: &mut Reader) -> anyhow::Result<Option<Plan>> {
+    let Some(bytes) = reader.bytes(path) else { return Ok(None) };
+    let problem = match Plan::parse_bytes(&bytes, &scenarios::registry::vocabulary()) {
+        Ok(plan) => match &plan.recorded {
+            None => "it is damaged: it does not say what it came to".to_owned(),
+            Some(recorded) if fingerprint.is_some_and(|wanted| wanted != recorded.fingerprint) => {
+                format!("it is of another failure: {}", recorded.fingerprint)
+            }
+            Some(_) => return Ok(Some(plan)),
+        },
+        Err(error) if matches!(error.problem, Problem::Unknown { .. } | Problem::Version(_)) => {
+            reader.notes.push(format!("{}:{error}; another build may be able to read it", path.display()));
+            return Ok(None);
+        }
+        Err(error) => format!("it is damaged: {error}"),
+    };
+    reader.damaged(path, &problem);
+    Ok(None)
+}
+
+/// As much of a record as a plan has.
+fn recorded(plan: &Plan) -> Option<Record> {
+    let recorded = plan.recorded.clone()?;
+    Some(Record {
+        reenact_failure: FORMAT,
+        fingerprint: recorded.fingerprint,
+        class: recorded.class,
+        check: recorded.check,
+        detail: String::new(),
+        first_campaign: 0,
+        campaign: 0,
+        build: recorded.build,
+        scenario: plan.scenario.clone(),
+        seed: plan.seed.to_string(),
+        defects: plan.defects.clone(),
+        step: recorded.step,
+        time_ns: 0,
+        plan_steps: plan.steps.len(),
+        shrunk: None,
+        is_unconfirmed: false,
+    })
 }
 
 /// The name of a fingerprint's folder: as much of it as people can read, and a hash of all of it.

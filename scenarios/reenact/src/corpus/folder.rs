@@ -22,7 +22,7 @@ use scenarios::plan::Plan;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    failure::{self, Failure},
+    failure::{self, Failure, Shrunk},
     reader::{self, DAMAGED, FORMAT, Form, Reader},
     shard::{self, Found, Paths, State, Writer},
 };
@@ -269,21 +269,15 @@ impl Folder {
         let mut reader = Reader::mending();
         let known = if folder.is_dir() { Failure::read(&folder, &mut reader)? } else { None };
         let news = match &known {
-            None if !folder.is_dir() => {
-                let making = self.failures_dir().join(format!(".new-{}", std::process::id()));
-                std::fs::create_dir_all(&making).with_context(|| format!("cannot make {}", making.display()))?;
-                Failure::write(&making, &record, plan, done)?;
-                std::fs::rename(&making, &folder).with_context(|| format!("cannot make {}", folder.display()))?;
-                keep::sync_folder_of(&folder)?;
-                News::New
-            }
             None => {
-                Failure::write(&folder, &record, plan, done)?;
+                self.make_failure(&folder, |making| Failure::write(making, &record, plan, done))?;
                 News::New
             }
             Some(known) if known.yields_to(&record) => {
                 record.first_campaign = known.record.first_campaign;
-                record.shrunk = known.record.shrunk.clone();
+                // A search that was given up for want of this plan begins anew.
+                let is_over = |shrunk: &Shrunk| shrunk.trouble.is_none() || known.original.is_some();
+                record.shrunk = known.record.shrunk.clone().filter(is_over);
                 Failure::write(&folder, &record, plan, done)?;
                 News::Faster
             }
@@ -291,6 +285,25 @@ impl Folder {
         };
         drop(held);
         Ok(Kept { folder, news, notes: reader.notes })
+    }
+
+    /// Makes the folder of a failure, or the files that a damaged one lacks: whole, or not at all.
+    pub fn make_failure(&self, folder: &Path, fill: impl FnOnce(&Path) -> anyhow::Result<()>) -> anyhow::Result<()> {
+        if folder.is_dir() {
+            return fill(folder);
+        }
+        let making = self.failures_dir().join(format!(".new-{}", std::process::id()));
+        let cannot = || format!("cannot make {}", folder.display());
+        let made = std::fs::create_dir_all(&making)
+            .with_context(cannot)
+            .and_then(|()| fill(&making))
+            .and_then(|()| std::fs::rename(&making, folder).with_context(cannot));
+        if made.is_err() {
+            // What cannot be made is reported; what is left of it is in nobody's way.
+            let _ = std::fs::remove_dir_all(&making);
+        }
+        made?;
+        keep::sync_folder_of(folder)
     }
 
     fn other_campaign(&self, known: &Identity, wanted: &Identity) -> Refused {
@@ -356,7 +369,8 @@ pub struct Kept {
 pub enum News {
     /// Its fingerprint was not there.
     New,
-    /// It was, and this plan takes the place of the one that was kept.
+    /// It was, and this plan takes the place of the one that was kept: a slower one, one of another build, or none that
+    /// can be read.
     Faster,
     /// It was, and the plan that was kept stays.
     Known,

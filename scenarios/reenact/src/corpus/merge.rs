@@ -6,9 +6,11 @@
 
 use std::path::{Path, PathBuf};
 
+use anyhow::Context;
+
 use super::{
     Which,
-    failure::{Failure, ORIGINAL, REPORT, SHRUNK},
+    failure::{Failure, ORIGINAL, REPORT, Record, SHRUNK},
     folder::{Folder, Header},
     reader::{self, FORMAT, Reader},
     same_in,
@@ -53,47 +55,39 @@ pub fn merge(args: &Args) -> anyhow::Result<u8> {
     Ok(exit::PASSED)
 }
 
-/// Takes one failure; whether it was not there.
+/// Takes one failure; whether it was not there. Of plans that cannot be read the reader has told.
 fn take(into: &Folder, failure: &Failure) -> anyhow::Result<bool> {
     let folder = same_in(into, failure);
     let mut reader = Reader::mending();
     let known = if folder.is_dir() { Failure::read(&folder, &mut reader)? } else { None };
     tell_notes(&reader);
     let Some(known) = known else {
-        let making = into.failures_dir().join(format!(".new-{}", std::process::id()));
-        std::fs::create_dir_all(&making)?;
-        copy(failure, &making, &[ORIGINAL, REPORT, SHRUNK])?;
-        // Campaigns are numbered by each corpus for itself.
-        let record = super::failure::Record { first_campaign: 0, campaign: 0, ..failure.record.clone() };
-        Failure { folder: making.clone(), record }.save()?;
-        match folder.is_dir() {
-            // A damaged one is there: it gets what it lacks.
-            true => {
-                for name in [ORIGINAL, REPORT, SHRUNK, super::failure::VERDICT] {
-                    if making.join(name).exists() {
-                        std::fs::rename(making.join(name), folder.join(name))?;
-                    }
-                }
-                std::fs::remove_dir_all(&making)?;
-            }
-            false => std::fs::rename(&making, &folder)?,
+        if failure.plans().next().is_none() {
+            return Ok(false);
         }
-        keep::sync_folder_of(&folder)?;
+        // Campaigns are numbered by each corpus for itself.
+        let record = Record { first_campaign: 0, campaign: 0, ..failure.record.clone() };
+        into.make_failure(&folder, |making| {
+            copy(failure, making)?;
+            Failure { folder: making.to_owned(), record, ..failure.clone() }.save()
+        })?;
         return Ok(true);
     };
     let mut merged = known.clone();
-    if known.record.build == failure.record.build && failure.record.step < known.record.step {
-        copy(failure, &folder, &[ORIGINAL, REPORT])?;
+    let is_better =
+        known.original.is_none() || known.record.build == failure.record.build && known.yields_to(&failure.record);
+    if is_better && failure.original.is_some() {
+        copy_original(failure, &folder)?;
         let (first_campaign, campaign) = (known.record.first_campaign, known.record.campaign);
         let shrunk = known.record.shrunk.clone();
-        merged.record = super::failure::Record { first_campaign, campaign, shrunk, ..failure.record.clone() };
+        merged.record = Record { first_campaign, campaign, shrunk, ..failure.record.clone() };
     }
     let size = |failure: &Failure| {
         let shrunk = failure.record.shrunk.as_ref().filter(|shrunk| shrunk.trouble.is_none());
         shrunk.map_or(usize::MAX, |shrunk| shrunk.plan_steps)
     };
     if size(failure) < size(&known) {
-        copy(failure, &folder, &[SHRUNK])?;
+        copy_file(failure, SHRUNK, &folder)?;
         merged.record.shrunk = failure.record.shrunk.clone();
     }
     if merged.record != known.record {
@@ -102,14 +96,30 @@ fn take(into: &Folder, failure: &Failure) -> anyhow::Result<bool> {
     Ok(false)
 }
 
-/// Copies files of a failure that are there.
-fn copy(failure: &Failure, to: &Path, names: &[&str]) -> anyhow::Result<()> {
-    for name in names {
-        if let Ok(text) = std::fs::read_to_string(failure.folder.join(name)) {
-            keep::write(&to.join(name), &text)?;
-        }
+/// Copies everything of a failure that can be used, but for its record.
+fn copy(failure: &Failure, to: &Path) -> anyhow::Result<()> {
+    if failure.original.is_some() {
+        copy_original(failure, to)?;
     }
-    Ok(())
+    match failure.shrunk {
+        Some(_) => copy_file(failure, SHRUNK, to),
+        None => Ok(()),
+    }
+}
+
+/// Copies the fastest plan and, if there is one, the report of its run.
+fn copy_original(failure: &Failure, to: &Path) -> anyhow::Result<()> {
+    copy_file(failure, ORIGINAL, to)?;
+    match failure.folder.join(REPORT).exists() {
+        true => copy_file(failure, REPORT, to),
+        false => Ok(()),
+    }
+}
+
+fn copy_file(failure: &Failure, name: &str, to: &Path) -> anyhow::Result<()> {
+    let from = failure.folder.join(name);
+    let bytes = std::fs::read(&from).with_context(|| format!("cannot read {}", from.display()))?;
+    keep::write(&to.join(name), &String::from_utf8_lossy(&bytes))
 }
 
 /// Takes the seeds that another corpus has done, and says how that went.

@@ -1,7 +1,9 @@
 //! Failures sorted against the campaigns before: new, ongoing, resolved, or rare.
 //!
-//! A failure is ongoing when a seed meets it, or when the plan that was kept of it still fails. One that is not met again is resolved only if it should have been met: as often as it came before, this campaign
-//! should have met it three times by now, which it misses once in twenty times. Until then it is rare, and says nothing.
+//! A failure is ongoing when a seed meets it, or when the plan that was kept of it still fails. One that is not met again
+//! is resolved only if it should have been met: as often as it came before, this campaign should have met it three times
+//! by now, which it misses once in twenty times. Until then it is rare, and says nothing; and so is one whose plans cannot
+//! be read, since nobody has seen them pass.
 
 use serde::Serialize;
 
@@ -93,7 +95,12 @@ fn sorted(failure: Failure, now: Option<&Summary>, earlier: &[Summary]) -> Sorte
             Status::New
         }
         _ if count > 0 || still_fails => Status::Ongoing,
-        Some((met, seeds)) if expected(met, seeds, now.map_or(0, |now| now.seeds)) >= EXPECTED_MIN => Status::Resolved,
+        Some((met, seeds))
+            if failure.plans().next().is_some()
+                && expected(met, seeds, now.map_or(0, |now| now.seeds)) >= EXPECTED_MIN =>
+        {
+            Status::Resolved
+        }
         _ => Status::Rare,
     };
     Sorted { failure, status, count }
@@ -111,7 +118,7 @@ mod tests {
         path::PathBuf,
     };
 
-    use scenarios::verdict::Class;
+    use scenarios::{plan::Plan, verdict::Class};
 
     use super::*;
     use crate::{
@@ -138,6 +145,12 @@ mod tests {
     }
 
     fn status(first_campaign: u64, now: &Summary, earlier: &[Summary]) -> Status {
+        let canary = include_str!("../fuzz/canary.toml");
+        let plan = Plan::parse(canary, &scenarios::registry::vocabulary()).expect("a sound plan");
+        status_of(Some(plan), first_campaign, now, earlier)
+    }
+
+    fn status_of(original: Option<Plan>, first_campaign: u64, now: &Summary, earlier: &[Summary]) -> Status {
         let record = Record {
             reenact_failure: 1,
             fingerprint: "f".to_owned(),
@@ -156,7 +169,7 @@ mod tests {
             shrunk: None,
             is_unconfirmed: false,
         };
-        sorted(Failure { folder: PathBuf::new(), record }, Some(now), earlier).status
+        sorted(Failure { folder: PathBuf::new(), record, original, shrunk: None }, Some(now), earlier).status
     }
 
     #[test]
@@ -172,6 +185,7 @@ mod tests {
         let earlier = [summary(1, 100, 5), summary(2, 100, 0)];
         assert_eq!(status(1, &summary(3, 59, 0), &earlier), Status::Rare);
         assert_eq!(status(1, &summary(3, 60, 0), &earlier), Status::Resolved);
+        assert_eq!(status_of(None, 1, &summary(3, 60, 0), &earlier), Status::Rare, "no plan was run that might fail");
         assert_eq!(status(9, &summary(3, 1000, 0), &[]), Status::Rare, "from another corpus: nobody knows how often");
     }
 }

@@ -66,16 +66,12 @@ fn failure(sorted: &Sorted) -> Case {
     };
     match status {
         Status::New | Status::Ongoing => {
-            let (plan, original) = (failure.best_plan(), failure.folder.join(REPORT));
+            let report = failure.folder.join(REPORT);
             let detail = record.detail.lines().next().unwrap_or_default();
             Case {
                 headline: format!("{}: {detail} ({}, {count} seeds)", record.check, status.as_str()),
-                text: std::fs::read_to_string(&original).unwrap_or_else(|_| record.detail.clone()),
-                paste: format!(
-                    "Reproduce: cargo reenact replay {}\nReport:    {}\n",
-                    plan.display(),
-                    original.display()
-                ),
+                text: std::fs::read_to_string(&report).unwrap_or_else(|_| record.detail.clone()),
+                paste: format!("{}\nReport:    {}\n", failure.reproduce(), report.display()),
                 ..case
             }
         }

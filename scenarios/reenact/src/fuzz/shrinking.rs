@@ -19,7 +19,7 @@ use super::Hunt;
 use crate::{
     campaign::{interrupt, keep},
     corpus::{
-        failure::{Failure, ORIGINAL, Record, SHRUNK, Shrunk},
+        failure::{Failure, Record, SHRUNK, Shrunk},
         reader::Reader,
     },
     input,
@@ -32,6 +32,7 @@ pub(super) fn shrink(hunt: &Hunt, budget: Duration, most: usize) -> anyhow::Resu
     let mut failures = hunt.folder.failures(&mut Reader::looking())?;
     failures.retain(|failure| {
         failure.record.class.is_violation()
+            && failure.plans().next().is_some()
             && hunt.writer.state.failures.contains_key(&failure.record.fingerprint)
             && has_time(failure, &hunt.header.identity.build, budget)
     });
@@ -129,16 +130,14 @@ fn put(hunt: &Hunt, out: &Path, shrunk: &shrink::Shrunk) -> anyhow::Result<()> {
 
 /// The plan to begin with: as far as an earlier search came, if it still fails like this.
 fn begin(runner: &Runner, failure: &Failure) -> anyhow::Result<Option<(Plan, Outcome)>> {
-    let vocabulary = registry::vocabulary();
-    for name in [SHRUNK, ORIGINAL] {
-        let Ok(plan) = input::plan_file(&failure.folder.join(name), &vocabulary) else { continue };
-        let outcome = runner.confirmed(&plan)?;
+    for (_, plan) in failure.plans() {
+        let outcome = runner.confirmed(plan)?;
         let record = &failure.record;
         let is_same = |outcome: &Outcome| {
             (outcome.verdict.class, &outcome.verdict.fingerprint) == (record.class, &record.fingerprint)
         };
         if is_same(&outcome) {
-            return Ok(Some((plan, outcome)));
+            return Ok(Some((plan.clone(), outcome)));
         }
     }
     Ok(None)

@@ -232,12 +232,12 @@ pub fn text(overview: &Overview, totals: &Totals, gaps: &[Gap], status: u8) -> S
     for sorted in overview.failures.iter().filter(|sorted| matches!(sorted.status, Status::New | Status::Ongoing)) {
         let record = &sorted.failure.record;
         text.push_str(&format!(
-            "{} {}: {} ({} seeds)\n  Reproduce: cargo reenact replay {}\n",
+            "{} {}: {} ({} seeds)\n  {}\n",
             sorted.status.as_str(),
             record.class,
             record.fingerprint,
             sorted.count,
-            sorted.failure.best_plan().display()
+            sorted.failure.reproduce()
         ));
     }
     if status == crate::exit::INTERRUPTED {
