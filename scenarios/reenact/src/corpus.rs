@@ -225,6 +225,17 @@ fn named<'a>(failures: &'a [Sorted], name: &str, dir: &Path) -> Result<&'a Sorte
     }
 }
 
+/// A corpus that cannot be written ends whatever was done with it; nothing that it holds is lost.
+pub fn unusable(error: anyhow::Error) -> anyhow::Error {
+    match error.is::<Refused>() {
+        true => error,
+        false => Refused(format!(
+            "the corpus cannot be used: {error:#}\nWhat it holds is safe: mend this, and the same command goes on from there"
+        ))
+        .into(),
+    }
+}
+
 /// Says what could not be read.
 fn tell_notes(reader: &Reader) {
     for note in &reader.notes {

@@ -50,6 +50,7 @@ use crate::{
         reader::Reader,
         shard::Writer,
         sorted::{Overview, Status},
+        unusable,
     },
     exit,
     input::{self, Refused},
@@ -80,6 +81,8 @@ corpus cannot be used; 3 Reenact itself failed, the canary lived, or, in a campa
 knob or a kind of fault or step never did anything and nobody says why; 4 no seed was left to run, ever; 130 interrupted.\n\n\
 The same command goes on where it was ended, however that was. A failure is shrunk when it is found, for at most \
 --shrink-seconds and at most half of the time that has passed; what that leaves is shrunk after the last run.\n\n\
+A failure is run again in a fresh process before it counts, and one that does not come back is Reenact's own. Where \
+whoever runs it again is killed, twice in a row, it counts as it was found and is marked as not confirmed.\n\n\
 --junit has a case for each failure, called by its fingerprint, and one for the canary; what is resolved passes, what is \
 rare is skipped. Where GitHub runs the job, failures are annotated and the job has a summary.";
 
@@ -93,7 +96,8 @@ pub struct Args {
     /// Seeds, both ends included; without them a campaign goes on where the last one ended
     #[arg(long, value_name = "A..B")]
     seeds: Option<Seeds>,
-    /// Runs one part of the campaign: `1/3`, or `auto` to take it from the engine that started this process
+    /// Runs one part of the campaign: `1/3`, or `auto` to take it from the engine that started this process. Parts that run
+    /// at once in one folder are of one count
     #[arg(long, value_name = "I/N|auto")]
     shard: Option<String>,
     /// Where failures are kept, and what is done; made if need be
@@ -180,17 +184,6 @@ fn shard(text: Option<&str>) -> Result<Shard, Refused> {
         None => Ok(Shard::default()),
         Some("auto") => Shard::detect(|name| std::env::var(name).ok()).map_err(Refused),
         Some(text) => text.parse().map_err(|error| Refused(format!("--shard: {error}"))),
-    }
-}
-
-/// A corpus that cannot be written ends a campaign; nothing that it holds is lost.
-fn unusable(error: anyhow::Error) -> anyhow::Error {
-    match error.is::<Refused>() {
-        true => error,
-        false => Refused(format!(
-            "the corpus cannot be used: {error:#}\nWhat it holds is safe: mend this, and the same command goes on from there"
-        ))
-        .into(),
     }
 }
 
@@ -318,7 +311,9 @@ impl Hunt {
     /// Says what happened, and what it amounts to.
     fn conclude(&self, server: &Server) -> anyhow::Result<u8> {
         let mut reader = Reader::looking();
-        let overview = Overview::of(&self.folder, &mut reader)?;
+        let overview = Overview::of(&self.folder, &mut reader).map_err(unusable)?;
+        // What was damaged when it began has been set aside: this is of since then, or of other parts.
+        reader.notes.iter().for_each(|note| self.telling.note(note));
         // A part answers for itself; who runs the whole also for what parts have done in this folder.
         let totals = match &overview.summary {
             Some(summary) if self.shard.count == 1 => &summary.totals,

@@ -6,6 +6,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     io::{BufRead, BufReader},
     process::{Command, Stdio},
+    time::Duration,
 };
 
 use rustix::process::Signal;
@@ -106,7 +107,7 @@ fn killed_while_confirming(kills: usize) -> (tempfile::TempDir, Value) {
                 if let Some(worker) = next {
                     break worker;
                 }
-                std::thread::yield_now();
+                std::thread::sleep(Duration::from_millis(1));
             };
             seen.insert(worker);
             kill(worker, Signal::KILL);
@@ -203,18 +204,24 @@ fn an_engine_says_which_shard_this_is() {
 }
 
 #[test]
-fn one_shard_is_run_by_one_process_at_a_time() {
+fn one_shard_is_run_by_one_process_at_a_time_and_shards_of_one_count_at_once() {
     let stand = stand();
-    let args = fuzz(&["hangs.toml"], &["--seeds", "1..1", "--run-timeout", "10m"]);
-    let (_, status) = disturbed(stand.path(), &args, 1, |child| {
-        let second = said(&reenact(stand.path(), &args), 2);
+    let part = |shard| fuzz(&["hangs.toml"], &["--seeds", "1..1", "--shard", shard, "--run-timeout", "10m"]);
+    let (_, status) = disturbed(stand.path(), &part("2/2"), 1, |child| {
+        let second = said(&reenact(stand.path(), &part("2/2")), 2);
         assert!(second.contains("a campaign is running this shard in this folder"), "{second}");
-        let other = fuzz(&["hangs.toml"], &["--seeds", "2..2", "--shard", "2/2"]);
-        said(&reenact(stand.path(), &other), 4);
+        said(&reenact(stand.path(), &part("1/2")), 4);
+        // Of another count it would share seeds with the one that runs.
+        for shard in ["1/1", "1/3"] {
+            let other = said(&reenact(stand.path(), &part(shard)), 2);
+            assert!(other.contains("a campaign is running shard 2/2 in this folder"), "{other}");
+        }
         assert!(said(&reenact(stand.path(), &["corpus", "list", "--corpus", "c"]), 0).contains("no failures"));
         kill(child.id().cast_signed(), Signal::TERM);
     });
     assert_eq!(status, Some(130));
+    // Nobody runs it any more, so that parts of another count may go on.
+    said(&reenact(stand.path(), &fuzz(&["hangs.toml"], &["--seeds", "1..1", "--shard", "1/3"])), 4);
 }
 
 #[test]

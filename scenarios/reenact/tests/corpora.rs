@@ -191,3 +191,93 @@ fn a_failure_whose_plan_carries_a_defect_is_replayed_by_a_campaign_that_carries_
     assert_eq!(events(&next, "replayed")[0]["still_fail"], folders.len(), "{next}");
     assert!(statuses.iter().all(|status| status == "ongoing"), "{next}");
 }
+
+#[test]
+fn what_cannot_be_read_is_not_taken_for_damaged_or_empty() {
+    let stand = stand();
+    let corpus = stand.path().join("c");
+    let args = fuzz(&["passes.toml", "panics.toml"], &["--seeds", "1..4"]);
+    said(&reenact(stand.path(), &args), 3);
+    let failure = files(&corpus).into_iter().find(|path| path.ends_with("original.toml")).expect("it was kept");
+    let state = corpus.join("shards/0001-1-of-1.json");
+    let list = || reenact(stand.path(), &["corpus", "list", "--corpus", "c"]);
+    // A link to itself is what even a superuser cannot read.
+    for path in [&state, &failure, &corpus.join("campaign.json"), &corpus.join("failures")] {
+        let kept = stand.path().join("kept");
+        std::fs::rename(path, &kept).expect("it is there");
+        std::os::unix::fs::symlink(path, path).expect("nothing is in the way");
+        for refused in [said(&reenact(stand.path(), &args), 2), said(&list(), 2)] {
+            let is_named =
+                refused.contains(&format!("c/{}", path.strip_prefix(&corpus).expect("it is in it").display()));
+            assert!(is_named && refused.contains("--corpus names another folder"), "{refused}");
+        }
+        std::fs::remove_file(path).expect("it is a link");
+        std::fs::rename(&kept, path).expect("nothing is in the way");
+    }
+    assert!(!files(&corpus).iter().any(|path| path.display().to_string().contains(".damaged")));
+    assert_eq!(seeds(&said(&reenact(stand.path(), &args), 3)), [] as [u64; 0]);
+
+    std::fs::remove_dir_all(corpus.join("failures")).expect("it is there");
+    write(&corpus, "failures", "in the way");
+    assert!(said(&list(), 2).contains("cannot read c/failures"));
+    std::os::unix::fs::symlink("loop", stand.path().join("loop")).expect("nothing is in the way");
+    let no_corpus = said(&reenact(stand.path(), &["corpus", "list", "--corpus", "loop"]), 2);
+    assert!(no_corpus.contains("cannot read loop/campaign.json"), "{no_corpus}");
+}
+
+#[test]
+fn what_a_killed_process_was_writing_goes_with_the_next_that_writes_it() {
+    let stand = stand();
+    let args = fuzz(&["passes.toml"], &["--seeds", "1..2"]);
+    said(&reenact(stand.path(), &args), 0);
+    let corpus = stand.path().join("c");
+    let left = ["shards/0001-1-of-1.4194305.partial", "campaigns/0001.4194305.partial", "campaign.4194305.partial"];
+    let of_another = "shards/0001-11-of-12.4194305.partial";
+    left.iter().chain([&of_another]).for_each(|name| write(&corpus, name, "{\"ree"));
+    said(&reenact(stand.path(), &args), 0);
+    left.iter().for_each(|name| assert!(!corpus.join(name).exists(), "{name}"));
+    assert!(corpus.join(of_another).exists(), "who has that shard may be writing it");
+}
+
+#[test]
+fn what_earlier_campaigns_came_to_is_read_before_anything_is_run() {
+    let stand = stand();
+    said(&reenact(stand.path(), &fuzz(&["passes.toml", "panics.toml"], &["--seeds", "1..2"])), 3);
+    let next = |more: &[&'static str]| fuzz(&["passes.toml"], &[&["--seeds", "1..2"], more].concat());
+    said(&reenact(stand.path(), &next(&["--new-build"])), 0);
+    let summary = stand.path().join("c/campaigns/0001.json");
+    let text = std::fs::read_to_string(&summary).expect("it was written");
+    let newer = text.replace("\"reenact_summary\":1", "\"reenact_summary\":2");
+    std::fs::write(&summary, &newer).expect("a small file");
+    for more in [&[][..], &["--defect", "tikv-2923", "--new-build"]] {
+        let refused = said(&reenact(stand.path(), &next(more)), 2);
+        assert!(
+            refused.contains("0001.json: a newer build wrote it") && events(&refused, "start").is_empty(),
+            "{refused}"
+        );
+    }
+    assert_eq!(std::fs::read_to_string(&summary).expect("it is left alone"), newer);
+    std::fs::write(&summary, "dear all").expect("a small file");
+    let noted = said(&reenact(stand.path(), &next(&[])), 0);
+    assert!(noted.contains("0001.json: it is damaged") && noted.contains("0001.json.damaged"), "{noted}");
+    assert!(events(&said(&reenact(stand.path(), &next(&[])), 0), "note").is_empty());
+}
+
+#[test]
+fn a_copy_of_a_failure_is_named_and_is_no_failure_of_its_own() {
+    let stand = stand();
+    let args = fuzz(&["panics.toml"], &["--seeds", "1..1"]);
+    said(&reenact(stand.path(), &args), 3);
+    let copied =
+        Command::new("sh").args(["-c", "cp -r c/failures/* c/failures/copy"]).current_dir(stand.path()).status();
+    assert!(copied.is_ok_and(|status| status.success()));
+    let next = said(&reenact(stand.path(), &args), 3);
+    assert!(next.contains("failures/copy: it was left out"), "{next}");
+    assert_eq!(report(&next)["failures"].as_array().map(Vec::len), Some(1), "{next}");
+    assert!(stand.path().join("c/failures/copy").is_dir(), "whoever put it there may want it");
+
+    std::fs::remove_file(stand.path().join("c/lock")).expect("it is there");
+    std::fs::create_dir(stand.path().join("c/lock")).expect("nothing is in the way");
+    let refused = said(&reenact(stand.path(), &args), 2);
+    assert!(refused.contains("c/lock: ") && refused.contains("--corpus names another folder"), "{refused}");
+}

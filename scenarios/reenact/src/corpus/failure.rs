@@ -191,7 +191,7 @@ impl Failure {
 /// A plan of a failure. One that is cut off or of another failure is damaged; one with words that this build does not
 /// know is of another build, and stays where it is.
 fn read_plan(path: &Path, fingerprint: Option<&str>, reader: &mut Reader) -> anyhow::Result<Option<Plan>> {
-    let Some(bytes) = reader.bytes(path) else { return Ok(None) };
+    let Some(bytes) = reader.bytes(path)? else { return Ok(None) };
     let problem = match Plan::parse_bytes(&bytes, &scenarios::registry::vocabulary()) {
         Ok(plan) => match &plan.recorded {
             None => "it is damaged: it does not say what it came to".to_owned(),

@@ -14,6 +14,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::{File, OpenOptions},
+    io::ErrorKind,
     path::{Path, PathBuf},
 };
 
@@ -100,21 +101,29 @@ pub struct Held {
 impl Folder {
     /// A corpus that is there.
     pub fn existing(dir: &Path) -> Result<Self, Refused> {
-        let is_corpus = dir.join("campaign.json").exists() || dir.join("failures").is_dir();
-        match is_corpus {
-            true => Ok(Self { dir: dir.to_owned() }),
-            false => Err(Refused(format!(
-                "there is no corpus in {}: `cargo reenact fuzz --corpus {0}` begins one, and --corpus names another",
-                dir.display()
-            ))),
+        for name in ["campaign.json", "failures"] {
+            let path = dir.join(name);
+            match std::fs::symlink_metadata(&path) {
+                Ok(_) => return Ok(Self { dir: dir.to_owned() }),
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => return Err(reader::unreadable(&path, &error)),
+            }
         }
+        Err(Refused(format!(
+            "there is no corpus in {}: `cargo reenact fuzz --corpus {0}` begins one, and --corpus names another",
+            dir.display()
+        )))
     }
 
     /// A corpus that is made if need be.
     pub fn made(dir: &Path) -> Result<Self, Refused> {
         for folder in [dir.to_owned(), dir.join("failures"), dir.join("shards"), dir.join("campaigns")] {
             std::fs::create_dir_all(&folder).map_err(|error| {
-                Refused(format!("cannot use the corpus {}: {}: {error}", dir.display(), folder.display()))
+                Refused(format!(
+                    "cannot use the corpus {}: {}: {error}. --corpus names another folder",
+                    dir.display(),
+                    folder.display()
+                ))
             })?;
         }
         Ok(Self { dir: dir.to_owned() })
@@ -133,8 +142,15 @@ impl Folder {
     /// Waits for the right to change it.
     pub fn lock(&self) -> Result<Held, Refused> {
         let path = self.dir.join("lock");
-        let cannot = |error| Refused(format!("cannot write to the corpus {}: {error}", self.dir.display()));
-        let file = OpenOptions::new().create(true).truncate(false).write(true).open(path).map_err(cannot)?;
+        let cannot = |error| {
+            Refused(format!(
+                "cannot write to the corpus {}: {}: {error}. Whoever changes a corpus has to write there; --corpus names \
+                 another folder",
+                self.dir.display(),
+                path.display()
+            ))
+        };
+        let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(cannot)?;
         file.lock().map_err(cannot)?;
         Ok(Held { _lock: file })
     }
@@ -146,8 +162,8 @@ impl Folder {
         }
         // The states of shards repeat it, so that nothing is lost with the one file.
         let mut newest: Option<Header> = None;
-        for path in names(&self.dir.join("shards")).filter(|path| has_ending(path, "json")) {
-            let Some(bytes) = reader.bytes(&path) else { continue };
+        for path in with_ending(&self.dir.join("shards"), "json")? {
+            let Some(bytes) = reader.bytes(&path)? else { continue };
             if let Ok(state) = reader::parse::<State>(&bytes, &path)?
                 && newest.as_ref().is_none_or(|newest| newest.number < state.campaign.number)
             {
@@ -166,11 +182,14 @@ impl Folder {
         _held: &Held,
         reader: &mut Reader,
     ) -> anyhow::Result<Header> {
-        self.remove_unfinished();
+        self.remove_unfinished()?;
+        // First: what a newer build has written is refused before anything is run or written over, and what is damaged gets
+        // out of the way.
+        self.summaries(reader)?;
         let known = self.header(reader)?;
         let known = match known {
             Some(known) if known.identity == *wanted => {
-                self.forget_shards_before(known.number);
+                self.forget_shards_before(known.number)?;
                 reader::write(&self.dir.join("campaign.json"), &known)?;
                 return Ok(known);
             }
@@ -179,7 +198,7 @@ impl Folder {
         };
         if let Some(known) = &known {
             // A campaign that still runs would go on writing into one that is over.
-            for path in names(&self.dir.join("shards")).filter(|path| has_ending(path, "lock")) {
+            for path in with_ending(&self.dir.join("shards"), "lock")? {
                 shard::lock(&path)?;
             }
             let summary = self.summary(known, reader)?;
@@ -189,21 +208,42 @@ impl Folder {
         let (number, first_seed) = last.map_or((1, 1), |(number, end)| (number + 1, end));
         let header = Header { reenact_campaign: FORMAT, number, identity: wanted.clone(), first_seed };
         reader::write(&self.dir.join("campaign.json"), &header)?;
-        self.forget_shards_before(number);
+        self.forget_shards_before(number)?;
         Ok(header)
     }
 
     /// Takes a shard of the campaign, to go on with it.
     pub fn shard(&self, header: &Header, shard: Shard, reader: &mut Reader) -> anyhow::Result<Writer> {
-        let paths = Paths::new(&self.dir.join("shards"), header.number, shard);
-        let lock = shard::lock(&paths.lock)?;
+        let (paths, lock) = self.hold(header, shard)?;
         Writer::open(paths, lock, State::new(header.clone(), shard), reader)
+    }
+
+    /// Takes the lock of a shard. While the campaign is run in another number of parts nobody gets it: their seeds are
+    /// partly the same. Whoever asks has the right to change the corpus, so that no two ask at once.
+    pub fn hold(&self, header: &Header, shard: Shard) -> anyhow::Result<(Paths, File)> {
+        let folder = self.dir.join("shards");
+        let paths = Paths::new(&folder, header.number, shard);
+        let lock = shard::lock(&paths.lock)?;
+        for path in with_ending(&folder, "lock")? {
+            let other = path.file_stem().and_then(|name| shard::named(name.to_str()?));
+            if let Some(other) = other.filter(|other| other.count != shard.count)
+                && shard::is_held(&path)?
+            {
+                return Err(Refused(format!(
+                    "{}: a campaign is running shard {other} in this folder, whose seeds are partly those of {shard}: give \
+                     all that run at once shards of one count, wait for it, or name another folder with --corpus",
+                    path.display()
+                ))
+                .into());
+            }
+        }
+        Ok((paths, lock))
     }
 
     /// What every shard of a campaign has done so far.
     pub fn shards(&self, header: &Header, reader: &mut Reader) -> anyhow::Result<Vec<State>> {
         let mut states = Vec::new();
-        for path in names(&self.dir.join("shards")).filter(|path| has_ending(path, "json")) {
+        for path in with_ending(&self.dir.join("shards"), "json")? {
             let Some(shard) = shard_of(&path, header.number) else { continue };
             let paths = Paths::new(&self.dir.join("shards"), header.number, shard);
             let state = paths.read(reader)?;
@@ -238,7 +278,7 @@ impl Folder {
     /// Every campaign that is over, the first one first.
     pub fn summaries(&self, reader: &mut Reader) -> anyhow::Result<Vec<Summary>> {
         let mut all = Vec::new();
-        for path in names(&self.dir.join("campaigns")).filter(|path| has_ending(path, "json")) {
+        for path in with_ending(&self.dir.join("campaigns"), "json")? {
             all.extend(reader.json::<Summary>(&path)?);
         }
         all.sort_by_key(|summary| summary.campaign.number);
@@ -248,14 +288,30 @@ impl Folder {
     /// Every failure, by the name of its folder.
     pub fn failures(&self, reader: &mut Reader) -> anyhow::Result<Vec<Failure>> {
         let mut all = Vec::new();
-        for path in names(&self.failures_dir()) {
+        for path in reader::names(&self.failures_dir())? {
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             if failure::is_unfinished(&name) || has_ending(&path, DAMAGED) {
                 continue;
             }
-            match path.is_dir() {
-                true => all.extend(Failure::read(&path, reader)?),
-                false => reader.damaged(&path, "it is no failure, which is a folder"),
+            match std::fs::metadata(&path) {
+                Ok(found) if found.is_dir() => {}
+                Ok(_) => {
+                    reader.damaged(&path, "it is no failure, which is a folder");
+                    continue;
+                }
+                // Somebody has removed it since.
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                Err(error) => return Err(reader::unreadable(&path, &error).into()),
+            }
+            let Some(failure) = Failure::read(&path, reader)? else { continue };
+            let own = failure::folder_name(&failure.record.fingerprint);
+            match name == own {
+                true => all.push(failure),
+                // Whoever put it there may want it.
+                false => reader.notes.push(format!(
+                    "{}: it was left out: it is a copy, or was renamed; the folder of this failure is {own}",
+                    path.display()
+                )),
             }
         }
         Ok(all)
@@ -268,6 +324,7 @@ impl Folder {
         let folder = self.failures_dir().join(failure::folder_name(&record.fingerprint));
         let mut reader = Reader::mending();
         let known = if folder.is_dir() { Failure::read(&folder, &mut reader)? } else { None };
+        let known = known.filter(|known| known.record.fingerprint == record.fingerprint);
         let news = match &known {
             None => {
                 self.make_failure(&folder, |making| Failure::write(making, &record, plan, done))?;
@@ -319,20 +376,24 @@ impl Folder {
     }
 
     /// Removes what was being made when its maker ended. Nobody else is making anything: the lock is held.
-    fn remove_unfinished(&self) {
-        let unfinished =
-            |path: &PathBuf| failure::is_unfinished(&path.file_name().unwrap_or_default().to_string_lossy());
-        let folders: Vec<PathBuf> = names(&self.failures_dir()).filter(|path| path.is_dir()).collect();
-        let inside = folders.iter().flat_map(|folder| names(folder));
-        for path in names(&self.dir).chain(names(&self.failures_dir())).chain(inside).filter(unfinished) {
-            // What cannot be removed is in nobody's way.
-            let _ = if path.is_dir() { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
+    fn remove_unfinished(&self) -> Result<(), Refused> {
+        let failures = reader::names(&self.failures_dir())?;
+        let mut all = [reader::names(&self.dir)?, reader::names(&self.dir.join("campaigns"))?].concat();
+        for folder in failures.iter().filter(|path| path.is_dir()) {
+            all.extend(reader::names(folder)?);
         }
+        let is_unfinished =
+            |path: &&PathBuf| failure::is_unfinished(&path.file_name().unwrap_or_default().to_string_lossy());
+        for path in all.iter().chain(&failures).filter(is_unfinished) {
+            // What cannot be removed is in nobody's way.
+            let _ = if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
+        }
+        Ok(())
     }
 
     /// Removes the files of shards of campaigns that are over; their summaries are written.
-    fn forget_shards_before(&self, number: u64) {
-        for path in names(&self.dir.join("shards")) {
+    fn forget_shards_before(&self, number: u64) -> Result<(), Refused> {
+        for path in reader::names(&self.dir.join("shards"))? {
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             let of = name.split_once('-').and_then(|(of, _)| (of.len() == 4).then(|| of.parse::<u64>().ok())?);
             if of.is_some_and(|of| of < number) && !has_ending(&path, "lock") && !has_ending(&path, DAMAGED) {
@@ -340,6 +401,7 @@ impl Folder {
                 let _ = std::fs::remove_file(&path);
             }
         }
+        Ok(())
     }
 }
 
@@ -376,12 +438,11 @@ pub enum News {
     Known,
 }
 
-/// What is in a folder, in the order of names; nothing if it cannot be read.
-pub fn names(folder: &Path) -> impl Iterator<Item = PathBuf> + use<> {
-    let mut all: Vec<PathBuf> =
-        std::fs::read_dir(folder).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path())).collect();
-    all.sort();
-    all.into_iter()
+/// The files of a folder whose names end like this.
+fn with_ending(folder: &Path, ending: &str) -> Result<Vec<PathBuf>, Refused> {
+    let mut all = reader::names(folder)?;
+    all.retain(|path| has_ending(path, ending));
+    Ok(all)
 }
 
 fn has_ending(path: &Path, ending: &str) -> bool {
@@ -390,7 +451,5 @@ fn has_ending(path: &Path, ending: &str) -> bool {
 
 /// The shard whose state this is, if it is one of this campaign.
 fn shard_of(path: &Path, number: u64) -> Option<Shard> {
-    let name = path.file_stem()?.to_str()?.strip_prefix(&format!("{number:04}-"))?;
-    let (index, count) = name.split_once("-of-")?;
-    format!("{index}/{count}").parse().ok()
+    shard::named(path.file_stem()?.to_str()?.strip_prefix(&format!("{number:04}-"))?)
 }

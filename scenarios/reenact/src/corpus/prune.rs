@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 use super::{
     Which,
-    folder::{Folder, names},
-    reader::{DAMAGED, Reader},
+    folder::Folder,
+    reader::{DAMAGED, Reader, names},
     sorted::{Overview, Status},
     tell_notes,
 };
@@ -32,10 +32,11 @@ pub fn prune(args: &Args) -> anyhow::Result<u8> {
     tell_notes(&reader);
     let resolved = overview.failures.iter().filter(|sorted| sorted.status == Status::Resolved);
     let mut doomed: Vec<PathBuf> = resolved.map(|sorted| sorted.failure.folder.clone()).collect();
-    let dir = folder.dir();
-    let inside = names(&folder.failures_dir()).filter(|path| path.is_dir()).flat_map(|path| names(&path));
-    let all = names(dir).chain(["failures", "shards", "campaigns"].into_iter().flat_map(|name| names(&dir.join(name))));
-    doomed.extend(all.chain(inside).filter(|path| path.extension().is_some_and(|ending| ending == DAMAGED)));
+    let mut folders = ["", "failures", "shards", "campaigns"].map(|name| folder.dir().join(name)).to_vec();
+    folders.extend(names(&folder.failures_dir())?.into_iter().filter(|path| path.is_dir()));
+    for folder in folders {
+        doomed.extend(names(&folder)?.into_iter().filter(|path| path.extension().is_some_and(|end| end == DAMAGED)));
+    }
     for path in &doomed {
         if !args.dry_run {
             let removed = if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };

@@ -1,6 +1,7 @@
 //! How files of a corpus are read: what is damaged or somebody else's is named, set aside, and stops nothing.
 //!
-//! Who only looks (`corpus list`) sets nothing aside. What a newer build has written is no damage: it is refused.
+//! Who only looks (`corpus list`) sets nothing aside. What a newer build has written is no damage: it is refused. Nor is
+//! what cannot be read: nobody knows what stands there, so that nothing is made of it, least of all that it is empty.
 
 use std::{
     io::ErrorKind,
@@ -52,7 +53,7 @@ impl Reader {
 
     /// A file that may be absent, damaged, or somebody else's: then nothing.
     pub fn json<T: Form>(&mut self, path: &Path) -> Result<Option<T>, Refused> {
-        let Some(bytes) = self.bytes(path) else { return Ok(None) };
+        let Some(bytes) = self.bytes(path)? else { return Ok(None) };
         match parse(&bytes, path)? {
             Ok(read) => Ok(Some(read)),
             Err(problem) => {
@@ -62,15 +63,16 @@ impl Reader {
         }
     }
 
-    /// The bytes of a file that may be absent or not to be read.
-    pub fn bytes(&mut self, path: &Path) -> Option<Vec<u8>> {
+    /// The bytes of a file that may be absent; a folder in its place is damage.
+    pub fn bytes(&mut self, path: &Path) -> Result<Option<Vec<u8>>, Refused> {
         match std::fs::read(path) {
-            Ok(bytes) => Some(bytes),
-            Err(error) if error.kind() == ErrorKind::NotFound => None,
-            Err(error) => {
-                self.damaged(path, &error.to_string());
-                None
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) if error.kind() == ErrorKind::IsADirectory => {
+                self.damaged(path, "it is a folder, and should be a file");
+                Ok(None)
             }
+            Err(error) => Err(unreadable(path, &error)),
         }
     }
 
@@ -80,6 +82,28 @@ impl Reader {
         let kept = kept.map(|kept| format!("; it is kept as {}", kept.display())).unwrap_or_default();
         self.notes.push(format!("{}: {problem}{kept}", path.display()));
     }
+}
+
+/// What is in a folder, in the order of names; nothing if there is no such folder.
+pub fn names(folder: &Path) -> Result<Vec<PathBuf>, Refused> {
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(unreadable(folder, &error)),
+    };
+    let all: std::io::Result<Vec<PathBuf>> = entries.map(|entry| Ok(entry?.path())).collect();
+    let mut all = all.map_err(|error| unreadable(folder, &error))?;
+    all.sort();
+    Ok(all)
+}
+
+/// A part of a corpus that is there and cannot be read.
+pub fn unreadable(path: &Path, error: &std::io::Error) -> Refused {
+    Refused(format!(
+        "cannot read {}: {error}: nothing is known of what stands there. Make it readable, or move it away to go on without \
+         it; --corpus names another folder",
+        path.display()
+    ))
 }
 
 /// What stands in a file; the inner error says why it is none of ours.

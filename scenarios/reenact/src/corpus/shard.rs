@@ -25,6 +25,7 @@ use crate::{
     campaign::{
         honesty::{Ran, Totals},
         intervals::Intervals,
+        keep::PARTIAL,
     },
     fuzz::shard::Shard,
     input::Refused,
@@ -91,6 +92,21 @@ impl State {
         Self { reenact_shard: FORMAT, campaign, shard, done, totals, failures, has_replayed, still_fail }
     }
 
+    /// How many seeds both have run.
+    pub fn common(&self, other: &State) -> u64 {
+        if self.shard == other.shard {
+            return self.done.common(&other.done);
+        }
+        let (few, many) = if self.done.len() < other.done.len() { (self, other) } else { (other, self) };
+        few.seeds().filter(|seed| many.has_done(*seed)).count() as u64
+    }
+
+    /// The seeds that it has run.
+    fn seeds(&self) -> impl Iterator<Item = u64> {
+        let ranks = self.done.iter().flat_map(|(first, last)| first..=last);
+        ranks.filter_map(|rank| self.shard.seed(rank))
+    }
+
     /// Whether this shard has run a seed.
     pub fn has_done(&self, seed: u64) -> bool {
         self.shard.has(seed) && self.done.contains(self.shard.rank(seed))
@@ -133,9 +149,22 @@ impl Paths {
         Self { state: file("json"), journal: file("journal"), lock: folder.join(format!("{name}.lock")) }
     }
 
+    /// Removes what a process that is gone was writing of this shard. Whoever calls this has its lock.
+    fn remove_unfinished(&self) -> Result<(), Refused> {
+        let folder = self.state.parent().unwrap_or(Path::new("."));
+        for path in reader::names(folder)?.iter().filter(|path| path.extension().is_some_and(|end| end == PARTIAL)) {
+            let name = path.file_stem().map(Path::new).and_then(Path::file_stem);
+            if name == self.state.file_stem() {
+                // What cannot be removed is in nobody's way.
+                let _ = std::fs::remove_file(path);
+            }
+        }
+        Ok(())
+    }
+
     /// Reads the shard without its lock. `None` if nothing of it can be used.
     pub fn read(&self, reader: &mut Reader) -> anyhow::Result<Option<State>> {
-        let journal = reader.bytes(&self.journal);
+        let journal = reader.bytes(&self.journal)?;
         let Some(mut state) = reader.json::<State>(&self.state)? else { return Ok(None) };
         let (runs, bad) = lines(&journal.unwrap_or_default());
         runs.iter().for_each(|ran| state.add(ran));
@@ -175,10 +204,27 @@ pub fn lock(path: &Path) -> anyhow::Result<File> {
     }
 }
 
+/// Whether a process holds the lock of a shard.
+pub fn is_held(path: &Path) -> anyhow::Result<bool> {
+    let cannot = || format!("cannot use the lock {}", path.display());
+    match OpenOptions::new().write(true).open(path).with_context(cannot)?.try_lock() {
+        Ok(()) => Ok(false),
+        Err(TryLockError::WouldBlock) => Ok(true),
+        Err(TryLockError::Error(error)) => Err(error).with_context(cannot),
+    }
+}
+
+/// The shard of which a file speaks, by the middle of its name.
+pub fn named(name: &str) -> Option<Shard> {
+    let (index, count) = name.split_once("-of-")?;
+    format!("{index}/{count}").parse().ok()
+}
+
 impl Writer {
     /// Goes on where the shard was left; begins it if it was not begun.
     pub fn open(paths: Paths, lock: File, fresh: State, reader: &mut Reader) -> anyhow::Result<Self> {
-        let journal_bytes = reader.bytes(&paths.journal).unwrap_or_default();
+        paths.remove_unfinished()?;
+        let journal_bytes = reader.bytes(&paths.journal)?.unwrap_or_default();
         let known = reader.json::<State>(&paths.state)?;
         let known = known.filter(|known| known.campaign == fresh.campaign && known.shard == fresh.shard);
         let mut state = known.unwrap_or(fresh);
