@@ -193,6 +193,65 @@ fn a_failure_whose_plan_carries_a_defect_is_replayed_by_a_campaign_that_carries_
 }
 
 #[test]
+fn a_seed_that_two_corpora_have_run_in_different_parts_counts_once() {
+    let stand = stand();
+    for (shard, corpus) in [("1/1", "a"), ("1/2", "b")] {
+        let args = ["fuzz", "--plan", "passes.toml", "--seeds", "1..10", "--shard", shard, "--corpus", corpus];
+        said(&reenact(stand.path(), &args), 0);
+    }
+    let merge = |from: &[&str], into| {
+        let args = [&["corpus", "merge"], from, &["--corpus", into]].concat();
+        said(&reenact(stand.path(), &args), 0)
+    };
+    let seeds_of = |corpus| {
+        let text = said(&reenact(stand.path(), &["corpus", "list", "--corpus", corpus, "--json"]), 0);
+        serde_json::from_str::<Value>(&text).expect("one object")["campaign"]["seeds"].clone()
+    };
+    let merged = merge(&["a", "b"], "ab");
+    assert!(merged.contains("a: 0 failures, 0 of them new; 10 seeds taken"), "{merged}");
+    assert!(merged.contains("b: 0 failures, 0 of them new; 0 seeds taken"), "{merged}");
+    assert_eq!(seeds_of("ab"), 10);
+    // What cannot be told apart is left, and said to be.
+    let merged = merge(&["b", "a"], "ba");
+    assert!(merged.contains("a: 0 failures, 0 of them new; 0 seeds taken; 5 were left"), "{merged}");
+    assert_eq!(seeds_of("ba"), 5);
+}
+
+#[test]
+fn a_merge_takes_no_plan_that_is_damaged_and_leaves_nothing_half_made() {
+    let stand = stand();
+    let folders = found(stand.path(), &["--no-shrink"]);
+    let originals =
+        || folders.iter().map(|folder| std::fs::read_to_string(folder.join("original.toml"))).collect::<Vec<_>>();
+    let copied = Command::new("cp").args(["-r", "c", "d"]).current_dir(stand.path()).status();
+    assert!(copied.is_ok_and(|status| status.success()));
+    for path in files(&stand.path().join("d/failures")) {
+        let text = std::fs::read_to_string(&path).expect("it is text");
+        if path.ends_with("original.toml") {
+            std::fs::write(&path, &text[..text.len() / 2]).expect("a small file");
+        }
+        if path.ends_with("verdict.json") {
+            let mut verdict: Value = serde_json::from_str(&text).expect("a verdict");
+            verdict["step"] = 1.into();
+            std::fs::write(&path, verdict.to_string()).expect("a small file");
+        }
+    }
+    let before: Vec<String> = originals().into_iter().map(|text| text.expect("it is there")).collect();
+    let merged = said(&reenact(stand.path(), &["corpus", "merge", "d", "--corpus", "c"]), 0);
+    assert!(merged.contains("original.toml: it is damaged"), "{merged}");
+    let after: Vec<String> = originals().into_iter().map(|text| text.expect("it is there")).collect();
+    assert_eq!(before, after);
+    let merged = said(&reenact(stand.path(), &["corpus", "merge", "d", "--corpus", "e"]), 0);
+    assert!(merged.contains("original.toml: it is damaged") && merged.contains(" 0 of them new"), "{merged}");
+
+    let full = format!("trap '' XFSZ; ulimit -f 0; exec {} corpus merge c --corpus f", env!("CARGO_BIN_EXE_reenact"));
+    let full = Command::new("sh").args(["-c", &full]).current_dir(stand.path()).output().expect("there is a shell");
+    let said = said(&full, 2);
+    assert!(said.contains("the corpus cannot be used") && said.contains("original.toml"), "{said}");
+    assert_eq!(std::fs::read_dir(stand.path().join("f/failures")).expect("it was made").count(), 0, "{said}");
+}
+
+#[test]
 fn what_cannot_be_read_is_not_taken_for_damaged_or_empty() {
     let stand = stand();
     let corpus = stand.path().join("c");

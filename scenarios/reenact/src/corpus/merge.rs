@@ -1,8 +1,8 @@
 //! `corpus merge`: takes what other corpora hold into one, as after a night on several machines.
 //!
-//! Failures are joined by fingerprint: the faster plan is kept, and the smaller shrunk one. Seeds are joined if they are of
-//! one campaign, build and plans; a part that both have done counts once. What is merged from stays as it is, and to merge
-//! again changes nothing.
+//! Failures are joined by fingerprint: the faster plan is kept, and the smaller shrunk one; a plan that cannot be read is
+//! left. Seeds are joined if they are of one campaign, build and plans; what both have done counts once, in however many
+//! parts each has done it. What is merged from stays as it is, and to merge again changes nothing.
 
 use std::path::{Path, PathBuf};
 
@@ -14,8 +14,8 @@ use super::{
     folder::{Folder, Header},
     reader::{self, FORMAT, Reader},
     same_in,
-    shard::{self, Paths, State},
-    tell_notes,
+    shard::State,
+    tell_notes, unusable,
 };
 use crate::{campaign::keep, exit, input::Refused, output};
 
@@ -40,19 +40,25 @@ pub fn merge(args: &Args) -> anyhow::Result<u8> {
     }
     let held = into.lock()?;
     for source in &sources {
-        let mut reader = Reader::looking();
-        let failures = source.failures(&mut reader)?;
-        let count = failures.len();
-        let mut new = 0;
-        for failure in failures {
-            new += u64::from(take(&into, &failure)?);
-        }
-        let seeds = seeds(&into, source, &mut reader)?;
-        tell_notes(&reader);
-        output::print(&format!("{}: {count} failures, {new} of them new; {seeds}\n", source.dir().display()));
+        take_all(&into, source).map_err(unusable)?;
     }
     drop(held);
     Ok(exit::PASSED)
+}
+
+/// Takes what one corpus holds, and says what that was.
+fn take_all(into: &Folder, source: &Folder) -> anyhow::Result<()> {
+    let mut reader = Reader::looking();
+    let failures = source.failures(&mut reader)?;
+    let count = failures.len();
+    let mut new = 0;
+    for failure in failures {
+        new += u64::from(take(into, &failure)?);
+    }
+    let seeds = seeds(into, source, &mut reader)?;
+    tell_notes(&reader);
+    output::print(&format!("{}: {count} failures, {new} of them new; {seeds}\n", source.dir().display()));
+    Ok(())
 }
 
 /// Takes one failure; whether it was not there. Of plans that cannot be read the reader has told.
@@ -138,17 +144,22 @@ fn seeds(into: &Folder, source: &Folder, reader: &mut Reader) -> anyhow::Result<
     }
     let (mut taken, mut left) = (0, 0);
     for state in source.shards(&theirs, reader)? {
-        let paths = Paths::new(&into.dir().join("shards"), ours.number, state.shard);
-        let lock = shard::lock(&paths.lock)?;
-        let known = paths.read(&mut Reader::looking())?;
+        let (paths, _lock) = into.hold(&ours, state.shard)?;
+        let mut others = into.shards(&ours, &mut Reader::looking())?;
+        others.retain(|other| other.shard != state.shard);
+        let mut mending = Reader::mending();
+        let known = paths.read(&mut mending)?.filter(|known| known.campaign == ours);
+        tell_notes(&mending);
         let known = known.unwrap_or_else(|| State::new(ours.clone(), state.shard));
-        let common = known.done.common(&state.done);
-        if common == state.done.len() {
+        let common = known.common(&state);
+        // No seed is in two states of one corpus.
+        let elsewhere: u64 = others.iter().map(|other| other.common(&state)).sum();
+        if common + elsewhere >= state.done.len() {
             continue;
         }
         // Totals can be added up and not taken apart: seeds that both have would count twice.
-        if common > 0 && common < known.done.len() {
-            left += state.done.len() - common;
+        if elsewhere > 0 || common > 0 && common < known.done.len() {
+            left += state.done.len() - common - elsewhere;
             continue;
         }
         let mut merged = if common > 0 { State { campaign: ours.clone(), ..state.clone() } } else { known.clone() };
@@ -162,7 +173,6 @@ fn seeds(into: &Folder, source: &Folder, reader: &mut Reader) -> anyhow::Result<
         }
         taken += merged.done.len() - known.done.len();
         reader::write(&paths.state, &merged)?;
-        drop(lock);
     }
     let left = if left > 0 { format!("; {left} were left, because parts of them are known") } else { String::new() };
     Ok(format!("{taken} seeds taken{left}"))
