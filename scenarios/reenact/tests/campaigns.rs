@@ -1,5 +1,6 @@
 //! Campaigns through the program: what is kept, and what goes on after an end at any moment.
 
+#[path = "campaigns/stand.rs"]
 mod stand;
 
 use std::{

@@ -1,5 +1,6 @@
 //! The corpus through the program: what is damaged, cannot be read or written, and what is joined from several.
 
+#[path = "campaigns/stand.rs"]
 mod stand;
 
 use std::{
