@@ -108,6 +108,7 @@ fn killed_while_confirming(kills: usize) -> (tempfile::TempDir, Value) {
                 if let Some(worker) = next {
                     break worker;
                 }
+                assert!(child.try_wait().expect("it was started").is_none(), "nobody was there to be killed");
                 std::thread::sleep(Duration::from_millis(1));
             };
             seen.insert(worker);
@@ -213,7 +214,7 @@ fn one_shard_is_run_by_one_process_at_a_time_and_shards_of_one_count_at_once() {
         assert!(second.contains("a campaign is running this shard in this folder"), "{second}");
         said(&reenact(stand.path(), &part("1/2")), 4);
         // Of another count it would share seeds with the one that runs.
-        for shard in ["1/1", "1/3"] {
+        for shard in ["1/3", "1/1"] {
             let other = said(&reenact(stand.path(), &part(shard)), 2);
             assert!(other.contains("a campaign is running shard 2/2 in this folder"), "{other}");
         }
