@@ -240,6 +240,28 @@ fn durability() -> Vec<Case> {
             s.synced(2, LOG, 40);
             vote(s, 7, 13);
         }),
+        accuse("votes-durable", "vote-not-written", "other-candidate-before-a-later-term", |s| {
+            s.log_file(2, LOG);
+            hard_state(s, 7, 11, 5, 40);
+            hard_state(s, 9, 0, 5, 80);
+            s.synced(2, LOG, 80);
+            vote(s, 7, 13);
+        }),
+        accuse("votes-durable", "vote-not-durable", "later-term-not-synced", |s| {
+            s.log_file(2, LOG);
+            hard_state(s, 7, 0, 5, 40);
+            s.synced(2, LOG, 40);
+            hard_state(s, 9, 0, 5, 80);
+            vote(s, 7, 11);
+        }),
+        pass("votes-durable", "voted-and-went-on-to-a-later-term-in-one-turn", |s| {
+            s.log_file(2, LOG);
+            hard_state(s, 7, 0, 5, 40);
+            s.synced(2, LOG, 40);
+            hard_state(s, 9, 0, 5, 80);
+            s.synced(2, LOG, 80);
+            vote(s, 7, 11);
+        }),
         accuse("votes-durable", "vote-forgotten", "restart", |s| {
             s.log_file(2, LOG);
             hard_state(s, 7, 11, 5, 40);

@@ -77,15 +77,18 @@ impl Check for VotesDurable {
                 state.sent = state.sent.max((*term, *to));
                 let newest = state.written.last().filter(|written| written.incarnation == event.incarnation);
                 let Some(newest) = newest else { return Ok(()) };
-                let written = state.written.iter().find(|written| written.term == *term).unwrap_or(newest);
                 // A peer that went through several terms in one turn writes the last: it cannot vote again in an earlier one.
-                if (written.term, written.vote) != (*term, *to) && written.term <= *term {
+                let other = |written: &&Written| written.term == *term && ![0, *to].contains(&written.vote);
+                let holds = |written: &&Written| written.term > *term || (written.term, written.vote) == (*term, *to);
+                let other = state.written.iter().find(other);
+                let Some(written) = state.written.iter().find(holds).filter(|_| other.is_none()) else {
+                    let written = other.unwrap_or(newest);
                     let detail = format!(
                         "peer {peer} of region {region} votes for {to} in term {term}; written is a vote for {} in term {}",
                         written.vote, written.term
                     );
                     return Err(Violation::new("vote-not-written", detail));
-                }
+                };
                 if known.files().covers(event.node, written.file.as_str(), written.end) == Some(false) {
                     let detail = format!(
                         "peer {peer} of region {region} sends its vote for {to} in term {term}, which ends at {} of {} and is not synced",
