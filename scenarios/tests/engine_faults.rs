@@ -290,6 +290,24 @@ fn compaction_collects_versions_below_the_safe_point() {
 }
 
 #[test]
+fn a_deletion_stays_while_a_table_beside_the_compaction_has_an_older_version() {
+    run(|room| async move {
+        let bench = Bench::new(&room).await;
+        let engine = &bench.engine;
+        let compact = async |start, end| engine.compact(Family::Write, start, end).await.expect("no fault");
+        write_versions(engine, &[("a", 2, Some(1))]).await;
+        compact(Bytes::new(), Bytes::new()).await;
+        write_versions(engine, &[("a", 5, None)]).await;
+        engine.set_safe_point(Arc::new(|_| 6));
+        // Only the newer table meets this range.
+        compact(version_key(b"a", 5), version_key(b"a", 4)).await;
+        assert_eq!(timestamps(engine, Family::Write, "a").await, [5, 2]);
+        compact(Bytes::new(), Bytes::new()).await;
+        assert_eq!(timestamps(engine, Family::Write, "a").await, [0u64; 0]);
+    });
+}
+
+#[test]
 fn the_planted_defect_loses_one_user_key() {
     run(|room| async move {
         let process = room.process("engine");

@@ -344,7 +344,7 @@ impl Outputs<'_> {
             }
         }
         let ranges: Vec<RangeDelete> = merge.tombstones().iter().flat_map(|ranges| ranges.list()).collect();
-        let mut filter = filter::Filter::new(self.shared, job.family, job.target, &job.version);
+        let mut filter = filter::Filter::new(self.shared, job.family, &job.inputs, &job.version);
         while let Some(entry) = merge.next_entry().await? {
             if self.shared.is_stopping() {
                 return Err(Error::Stopped);

@@ -191,6 +191,18 @@ impl Version {
         })
     }
 
+    /// Whether a table that is not among `inputs`, which are listed by level, meets `[start, end)`.
+    pub(crate) fn overlaps_beside(&self, family: Family, inputs: &[Vec<Arc<Table>>], start: &[u8], end: &[u8]) -> bool {
+        self.levels(family).iter().enumerate().any(|(level, tables)| {
+            let inputs = inputs.get(level).map_or(&[][..], Vec::as_slice);
+            let is_input = |table: &Arc<Table>| inputs.iter().any(|input| input.number == table.number);
+            // Those of the first level overlap each other; the others stand in key order.
+            let at = if level == 0 { 0 } else { tables.partition_point(|table| !range::ends_after(&table.end, start)) };
+            let rest = tables[at..].iter().take_while(|table| level == 0 || range::ends_after(end, &table.start));
+            rest.filter(|table| table.overlaps(start, end)).any(|table| !is_input(table))
+        })
+    }
+
     /// The deepest level such that no table there or above meets `[start, end)`; 0 when even there one does.
     pub(crate) fn deepest_free_level(&self, family: Family, start: &[u8], end: &[u8]) -> usize {
         let free = |tables: &Vec<Arc<Table>>| !tables.iter().any(|table| table.overlaps(start, end));

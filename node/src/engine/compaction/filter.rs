@@ -1,7 +1,8 @@
 //! Which versions of user keys a compaction leaves out.
 //!
 //! Of a key's versions at or below its safe point only the newest can be read, so the others go; that one goes as well when
-//! it is a deletion and nothing of the key lies deeper. In the family `default` a version goes when the family `write` does
+//! it is a deletion and no table beside those of the compaction has anything of the key: its versions are keys of their
+//! own, and an older one may lie in the very next table of the same level. In the family `default` a version goes when the family `write` does
 //! not point to it any more: both are written in one batch, so such a value can never be asked for again.
 
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use crate::{
         range, read,
         record::Record,
         state::{SafePoint, Shared},
+        table::Table,
         version::Version,
     },
     key, plants,
@@ -25,7 +27,8 @@ use crate::{
 pub(crate) struct Filter<'a> {
     shared: &'a Shared,
     family: Family,
-    target: usize,
+    /// The tables of the compaction, by level.
+    inputs: &'a [Vec<Arc<Table>>],
     version: &'a Arc<Version>,
     safe_point: Option<SafePoint>,
     /// The user key at hand, as its versions begin.
@@ -39,9 +42,14 @@ pub(crate) struct Filter<'a> {
 }
 
 impl<'a> Filter<'a> {
-    pub(crate) fn new(shared: &'a Shared, family: Family, target: usize, version: &'a Arc<Version>) -> Filter<'a> {
+    pub(crate) fn new(
+        shared: &'a Shared,
+        family: Family,
+        inputs: &'a [Vec<Arc<Table>>],
+        version: &'a Arc<Version>,
+    ) -> Filter<'a> {
         let safe_point = shared.safe_point.read().clone();
-        Filter { shared, family, target, version, safe_point, prefix: Vec::new(), below: 0, settled: false, lost: None }
+        Filter { shared, family, inputs, version, safe_point, prefix: Vec::new(), below: 0, settled: false, lost: None }
     }
 
     /// Whether an entry with a value stays.
@@ -79,7 +87,7 @@ impl<'a> Filter<'a> {
         }
         self.settled = true;
         let is_tombstone = entry.value.as_deref().is_some_and(Record::is_tombstone);
-        Ok(!is_tombstone || self.version.overlaps_below(self.family, self.target, prefix, &range::prefix_end(prefix)))
+        Ok(!is_tombstone || self.version.overlaps_beside(self.family, self.inputs, prefix, &range::prefix_end(prefix)))
     }
 
     /// The planted defect: the first key of `write` whose newest version here is a value loses all versions.
