@@ -201,6 +201,16 @@ fn durability() -> Vec<Case> {
             s.log_file(2, LOG).appended(2, 6, 9, 6, 100).synced(2, LOG, 100).acknowledged(2, 6, 9);
             s.kill(2).start(2).state_recovered(2, &region(1, "", "", 1), "normal", 0, 0);
         }),
+        accuse("acknowledged-is-durable", "acknowledged-entry-lost", "with-the-file-that-was-removed", |s| {
+            s.log_file(2, LOG).appended(2, 6, 9, 6, 100).synced(2, LOG, 100).acknowledged(2, 6, 9);
+            s.kill(2).start(2).removed(2, LOG).log_file(2, LOG).log_recovered(2, 6, 8, 6);
+            s.peer_recovered(2, 5, (5, 5), (8, 6));
+        }),
+        pass("acknowledged-is-durable", "moved-away-and-back-into-a-shorter-file", |s| {
+            s.log_file(2, LOG).appended(2, 6, 9, 6, 100).kill(2).start(2);
+            s.removed(2, LOG).log_file(2, LOG).synced(2, LOG, 60).log_recovered(2, 6, 9, 6);
+            s.peer_recovered(2, 5, (5, 5), (9, 6)).appended(2, 10, 10, 6, 80).synced(2, LOG, 80).acknowledged(2, 6, 10);
+        }),
         pass("acknowledged-is-durable", "everything-covered-by-a-snapshot", |s| {
             s.log_file(2, LOG).appended(2, 6, 9, 6, 100).synced(2, LOG, 100).acknowledged(2, 6, 9);
             s.fact(2, raftlog::Fact::Restarted { region: 1, peer: 12, index: 50, term: 7, file: LOG.into(), end: 140 });

@@ -179,6 +179,12 @@ impl Check for AcknowledgedIsDurable {
                 self.peers.range_mut((node, 0)..=(node, u64::MAX)).for_each(|(_, state)| state.pending.clear());
                 Ok(())
             }
+            // A later file of that name has other bytes; whether the entries were moved is seen when they are read back.
+            Body::Room(RoomEvent::FileRemoved { path }) => {
+                let peers = self.peers.range_mut((node, 0)..=(node, u64::MAX));
+                peers.for_each(|(_, state)| state.pending.retain(|append| append.file != *path));
+                Ok(())
+            }
             Body::Room(RoomEvent::DiskWiped {}) => {
                 self.peers.retain(|(other, _), _| *other != node);
                 Ok(())
