@@ -323,6 +323,12 @@ impl Store {
         Ok(Store { env, id: store, engine, raftlog, chores, server: Some(server), ended })
     }
 
+    /// Asks the placement driver whether a store may run with these options' release, as every start does: for whoever
+    /// changes the directory before that.
+    pub async fn check_release(env: &Env, options: &Options) -> Result<(), Error> {
+        admitted(env, &pd::Client::at(env, &options.pd, pd::ClientOptions::default()), options).await
+    }
+
     /// Brings the raft log of a store that is not running back to the old directory, so that an older release finds it.
     ///
     /// `options` are the store's as the release that it last ran as. May be done again, also after a crash.

@@ -391,12 +391,16 @@ impl Member {
         let mut options = options::store(plan, name, wipes, &release);
         options.restoring = *self.restoring.lock();
         let exporting = self.exporting.lock().clone();
-        if let Some(from) = exporting {
-            let options = options::store(plan, name, wipes, &from);
-            Store::export_raft_log(&env, &options).await.map_err(|error| error.to_string())?;
-            *self.exporting.lock() = None;
-        }
-        let store = match Store::start(env, options).await {
+        let starting = async {
+            if let Some(from) = exporting {
+                // A mistake must not change the directory.
+                Store::check_release(&env, &options).await?;
+                Store::export_raft_log(&env, &options::store(plan, name, wipes, &from)).await?;
+                *self.exporting.lock() = None;
+            }
+            Store::start(env, options).await
+        };
+        let store = match starting.await {
             Ok(store) => store,
             // Nobody starts a store again that was told that it is gone.
             Err(error) if error.is_retired() => {
