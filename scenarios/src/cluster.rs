@@ -344,6 +344,8 @@ impl Member {
             && let Some(before) = self.before.lock().pop()
         {
             *release = before;
+            // What was to be brought back for it is not.
+            *self.exporting.lock() = None;
         }
     }
 
