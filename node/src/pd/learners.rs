@@ -1,7 +1,8 @@
 //! What a region lacks in columnar replicas: learners on stores labelled so, as many as the rules say.
 //!
-//! Missing ones are added; one on a store that is gone or leaving is replaced when there is a spare store; otherwise it
-//! stays, unless its store is buried and never comes back. Those beyond the number go, the worst first, and only once those that stay have caught up: until then the
+//! Missing ones are added; one on a store that is gone or leaving is replaced when there is a spare store, and stays
+//! otherwise, as upstream, also where its store is buried: a recovery has to name those that it gives up by itself
+//! (tikv#18458). Those beyond the number go, the worst first, and only once those that stay have caught up: until then the
 //! worst may hold the best copy.
 
 use failpoints::defect;
@@ -40,11 +41,8 @@ pub(super) fn wish(known: &Known, view: &View<'_>) -> Option<Wish> {
         // The defect looks at where replicas are, not at what they have.
         return defect!(view.points, defects::PD_4045).then_some(Wish::Remove(*worst));
     }
-    let bad = kept.iter().find(|peer| view.is_lost(known, peer) || view.is_leaving(peer.store)).copied()?;
-    match target(known, view) {
-        Some(store) => Some(Wish::Learner { store, replaces: Some(bad) }),
-        None => view.is_buried(bad.store).then_some(Wish::Remove(bad)),
-    }
+    let bad = kept.iter().find(|peer| view.is_lost(known, peer) || view.is_leaving(peer.store)).copied();
+    bad.and_then(|bad| target(known, view).map(|store| Wish::Learner { store, replaces: Some(bad) }))
 }
 
 /// By this the replicas that stay are chosen.
@@ -88,7 +86,7 @@ mod tests {
                 "learner 8 for 7",
             ),
             ("a dead store and no spare", "1 2 3 8:tiflash-down", "1 2 3 8:learner-down", 1, "nothing"),
-            ("a tombstone and no spare", "1 2 3 8:tiflash-tombstone", "1 2 3 8:learner-down", 1, "remove 8"),
+            ("a tombstone and no spare", "1 2 3 8:tiflash-tombstone", "1 2 3 8:learner-down", 1, "nothing"),
             (
                 "a leaving store and a spare",
                 "1 2 3 7:tiflash 8:tiflash-offline",

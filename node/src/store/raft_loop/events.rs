@@ -51,7 +51,7 @@ impl RaftLoop {
             && peer.closing.is_none()
         {
             peer.on_applied(applied.state, applied.bytes, applied.keys);
-            peer.recovery_applied(&mut self.turn);
+            peer.recovery_applied(&self.turn);
         }
     }
 
